@@ -118,7 +118,7 @@ def statistics(job: str, service: ServiceOf) -> list[dict[str, object]]:
 
 
 @router.get("/jobs/{job}/statistics.csv", response_class=Response)
-def statisticsstatistics_table(job: str, service: ServiceOf) -> Response:
+def statistics_csv(job: str, service: ServiceOf) -> Response:
     """Return volume, HU and position of each structure as CSV."""
     headers = {"content-disposition": 'attachment; filename="statistics.csv"'}
     return Response(statistics_table(service.result(job)), media_type="text/csv; charset=utf-8", headers=headers)

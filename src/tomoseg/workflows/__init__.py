@@ -1,1 +1,1 @@
-"""One file a command: what it reads, calls and writes."""
+"""Implementations of the commands, one module per command."""

@@ -1,4 +1,4 @@
-"""How far the masks of engines and precisions agree on scans without masks of their own."""
+"""Agreement of the masks of engines and precisions on scans without reference masks."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tomoseg.inference.stages import Stages
 from tomoseg.segmentation import Segmentation
 
 FEW_VOXELS = 100
-"""Of a structure that the reference shows in fewer voxels the Dice decides nothing: one voxel more or less is much."""
+"""Structures with fewer voxels in the reference are not judged by Dice: single voxels would change it too much."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What one way of computing makes of scans, beside the first.
+    """Agreement of the masks of one engine choice with those of the first.
 
     Attributes:
-        dice: The Dice of each structure, over the voxels of all scans; None where neither shows it.
-        few: Structures of which the first shows fewer than `FEW_VOXELS` voxels.
-        differing: Voxels of which they say something else.
-        voxels: The voxels of all scans.
-        seconds: For a scan, in the mean, once the network is compiled.
+        dice: Dice of each structure, pooled over the voxels of all scans; None where both masks are empty.
+        few: Structures with fewer than `FEW_VOXELS` voxels in the masks of the first.
+        differing: Number of voxels with differing masks.
+        voxels: Number of voxels of all scans.
+        seconds: Mean seconds per scan, once the network is compiled.
     """
 
     dice: dict[str, float | None]
@@ -41,10 +41,10 @@ class Agreement:
 
 
 class _Tally:
-    """What one way makes of all scans, counted together.
+    """Voxel counts of one engine choice, summed over all scans.
 
     Args:
-        structures: How many.
+        structures: Number of structures.
     """
 
     def __init__(self, structures: int) -> None:
@@ -58,7 +58,7 @@ class _Tally:
         self.voxels += mine[0].size
 
     def agreement(self, names: Sequence[str], scans: int) -> Agreement:
-        """What was counted, over so many scans."""
+        """Return the agreement from the counts of `scans` scans."""
         both, either = self.counter.both, self.counter.predicted + self.counter.reference
         dice = [2 * float(a) / float(b) if b else None for a, b in zip(both, either, strict=True)]
         few = [name for name, voxels in zip(names, self.counter.reference, strict=True) if voxels < FEW_VOXELS]
@@ -67,7 +67,7 @@ class _Tally:
 
 
 class _Beside:
-    """Takes slices, and tallies them with masks that were made before."""
+    """Receives slices and tallies them against masks made before."""
 
     def __init__(self, tally: _Tally, reference: Segmentation) -> None:
         self._tally, self._reference = tally, _packed_slices(reference)
@@ -82,12 +82,12 @@ def agreements(
     scans: Iterable[OnGrid],
     on_scan: Callable[[int, int], None] = lambda way, scan: None,
 ) -> list[Agreement]:
-    """Segment each scan in every way, and compare with the first.
+    """Segment each scan with every predictor, and compare with the first.
 
-    One scan is in memory at a time, with the masks of the first way, compressed.
+    One scan is in memory at a time, with the compressed masks of the first predictor.
 
     Args:
-        predictors: The predictors of the same model, computed in several ways.
+        predictors: Predictors of the same model with different engines or precisions.
         scans: As the predictors take them.
         on_scan: Called with the number of an engine choice, from 0, and the number of scans that it has done.
 

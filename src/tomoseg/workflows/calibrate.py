@@ -25,9 +25,9 @@ class CountedCase:
     """Counts the logits of a case as they pass, slice by slice of the network's grid.
 
     Args:
-        case: With its reference on the voxels that a predictor is given of it.
-        counts: Where they go.
-        places: Where the slices lie in these; None where they are theirs.
+        case: A case with its reference on the voxels that the predictor is given.
+        counts: The counts to add to.
+        places: Placement of the grid in the voxels of the case; None if they are the same.
     """
 
     def __init__(self, case: PreprocessedCase, counts: LogitCounts, places: Placement | None = None) -> None:
@@ -47,12 +47,12 @@ class CountedCase:
         return self._case.masks_slice(int(z[self._next]))[:, x[:, None], y]
 
     def end(self) -> None:
-        """All slices were taken in."""
+        """Finish after the last slice."""
         self._counts.end_case(list(self._case.record.annotated))
 
 
 def _nearest(places: Placement) -> list[Int64[np.ndarray, "_"]]:
-    """Along each axis the voxel in which each point of a grid lies."""
+    """Return for each axis the index of the voxel nearest to each grid point."""
     edges = zip(places.start, places.extent, places.shape, strict=True)
     return [start + ((2 * np.arange(points) + 1) * extent // (2 * points)) for start, extent, points in edges]
 
@@ -60,7 +60,7 @@ def _nearest(places: Placement) -> list[Int64[np.ndarray, "_"]]:
 def calibrate(
     model: Path, dataset: Path, compute: Compute, should_stop: Callable[[], bool] = lambda: False
 ) -> Calibration | None:
-    """Find temperatures on the cases that no training saw, and write them into the model folder.
+    """Fit temperatures on cases not used for training, and write them to the model folder.
 
     Args:
         model: A model folder or a run folder.
@@ -69,8 +69,8 @@ def calibrate(
         should_stop: Called after each case.
 
     Returns:
-        What was found, or was there already for these weights; None if fewer than `LEAST_PATIENTS` patients show a
-        structure, or someone asked to stop.
+        The calibration, or the existing one for these weights; None if fewer than `LEAST_PATIENTS` patients show a
+        structure, or if it was stopped.
 
     Raises:
         ModelError: If the model cannot be loaded, or is a packaged one.
@@ -96,18 +96,18 @@ def calibrate(
 
 
 def patients_with(found: HeldOut) -> dict[str, int]:
-    """How many patients show each structure, by the records alone."""
+    """Return the number of patients with each structure, from the records alone."""
     shown = [{c.record.patient for c in found.cases if c.record.voxels.get(n)} for n in range(len(found.data.labels))]
     return {name: len(patients) for name, patients in zip(found.data.labels.names, shown, strict=True)}
 
 
 def keep(found: HeldOut, counts: LogitCounts, folder: Path) -> Calibration:
-    """Fit temperatures and write them into the model folder.
+    """Fit temperatures and write them to the model folder.
 
     Args:
         found: The cases that were counted.
-        counts: The counts of all of them.
-        folder: The model's own.
+        counts: The logit counts of all cases.
+        folder: The model folder.
 
     Raises:
         ModelError: If it is a packaged model.

@@ -1,4 +1,4 @@
-"""What int8 takes its scales from: slices of a preprocessed dataset, or what a network is given of unlabelled scans."""
+"""Calibration data for int8: slices of a preprocessed dataset, or network inputs from unlabelled scans."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from tomoseg.workflows.unlabelled import Unlabelled
 CALIBRATION_SLICES = 128
 
 MOST_BYTES = 2**27
-"""Of the images that scales are taken from, where all are of one size."""
+"""Maximum size in bytes of all calibration images, if they have one size."""
 
 LEAST_IMAGES = 8
 MOST_SCANS = 16
-"""From which images are drawn."""
+"""Maximum number of scans to draw images from."""
 
 CHECKED_SHARE = 8
-"""One in so many images more, by which sensitive layers are told."""
+"""Images per extra image that is kept aside to find sensitive layers."""
 
 EvaluationData = Preprocessed | Unlabelled
 
 
 @dataclass(frozen=True)
 class CalibrationData:
-    """What int8 is calibrated with and engines are measured on.
+    """Data for calibrating int8 and for measuring engines.
 
     Attributes:
-        calibrate: What int8 takes its scales from.
-        measure: Where every engine is measured.
+        calibrate: Data that int8 scales are computed from.
+        measure: Data that every engine is measured on.
     """
 
     calibrate: EvaluationData | None
@@ -55,7 +55,7 @@ class CalibrationData:
 
     @classmethod
     def at(cls, calibrate: Path | None, measure: Path | None) -> CalibrationData:
-        """What was named.
+        """Open the named places.
 
         Raises:
             DatasetError: If it is a dataset that cannot be read.
@@ -65,30 +65,30 @@ class CalibrationData:
 
     @property
     def unlabelled(self) -> list[Unlabelled]:
-        """Those that are scans without masks."""
+        """The unlabelled scans among `calibrate` and `measure`."""
         return [place for place in (self.calibrate, self.measure) if isinstance(place, Unlabelled)]
 
     @property
     def compared_on(self) -> EvaluationData | None:
-        """Where engines are compared: on what was named for it, else on the scans that int8 was calibrated with."""
+        """The data to compare engines on: `measure`, or else the scans that int8 was calibrated with."""
         return self.measure or (self.calibrate if isinstance(self.calibrate, Unlabelled) else None)
 
     @property
     def failed(self) -> dict[str, str]:
-        """Why scans could not be read, by their names."""
+        """Reason for each scan that could not be read, by name."""
         return {name: reason for place in self.unlabelled for name, reason in place.failed.items()}
 
     @property
     def left_something_out(self) -> bool:
-        """Whether a scan was not looked at that might have been."""
+        """Whether any scan was left out."""
         return any(place.failed or place.found.left_out for place in self.unlabelled)
 
 
 def opened(place: Path) -> EvaluationData:
-    """A preprocessed dataset, or scans without masks.
+    """Open a preprocessed dataset, or scans without masks.
 
     Args:
-        place: What was named.
+        place: A preprocessed dataset, or a scan or folder of scans.
 
     Raises:
         DatasetError: If it is a dataset that cannot be read.
@@ -100,12 +100,12 @@ def opened(place: Path) -> EvaluationData:
 def calibration_of(
     model: Model, place: EvaluationData, on_scan: Callable[[int, int], None] = lambda done, total: None
 ) -> tuple[Calibration, dict[str, Any]]:
-    """What int8 is made with, and what is to be said of it in the record of the export.
+    """Return the calibration images for int8, and their description for the record of the export.
 
     Args:
         model: The model of one network.
-        place: A preprocessed dataset, of which the training cases count, or scans. An axial one serves models of any
-            view, which draw from its scans as if they had no masks.
+        place: A preprocessed dataset, of which the training cases are used, or scans. An axial dataset serves models
+            of any view, which draw from its scans as if they had no masks.
         on_scan: Called with the number of scans done and the total number of scans.
 
     Raises:
@@ -129,7 +129,7 @@ def calibration_of(
 def _drawn(
     model: Model, scans: Iterator[tuple[str, OnGrid]], count: int, on_scan: Callable[[int, int], None]
 ) -> tuple[Calibration, dict[str, Any]]:
-    """Images of scans, as many of each; of these one in some is kept aside.
+    """Draw equally many images from each scan, and keep some aside for checking.
 
     Raises:
         InputError: If all scans are of one value.
@@ -151,12 +151,12 @@ def _drawn(
 
 
 def draw_some(predictor: Predictor, scans: Iterator[OnGrid], count: int) -> list[NetworkImage]:
-    """Images of the first scans that give as many.
+    """Draw images from the first scans that give `count` of them.
 
     Args:
-        predictor: The predictor of a model of one network; it serves for nothing else from then on.
-        scans: As it takes them.
-        count: How many.
+        predictor: Predictor of a model of one network; it cannot be used for anything else afterwards.
+        scans: Scans on the predictor's grid.
+        count: Number of images.
     """
     images: list[NetworkImage] = []
     for scan in scans:
@@ -167,12 +167,12 @@ def draw_some(predictor: Predictor, scans: Iterator[OnGrid], count: int) -> list
 
 
 def images_wanted(input_spec: EngineInput, most: int = CALIBRATION_SLICES, most_bytes: int = MOST_BYTES) -> int:
-    """How many slices, blocks or patches; of large ones fewer.
+    """Return the number of calibration slices, blocks or patches; fewer if they are large.
 
     Args:
         input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
-        most: So many of small ones.
-        most_bytes: Of all of them.
+        most: Maximum number.
+        most_bytes: Maximum size of all of them.
     """
     each = 4 * input_spec.channels * math.prod(input_spec.fixed) if input_spec.fixed else 0
     return max(LEAST_IMAGES, min(most, most_bytes // each)) if each else most
@@ -186,12 +186,12 @@ def _spread(cases: Sequence[PreprocessedCase], most: int) -> list[PreprocessedCa
 def calibration_slices(
     cases: Sequence[PreprocessedCase], structures: int, count: int = CALIBRATION_SLICES, seed: int = 0
 ) -> list[tuple[PreprocessedCase, int]]:
-    """Slices spread over structures and cases: each structure in turn, in the case that was drawn from least so far.
+    """Draw slices spread over structures and cases: each structure in turn, from the case drawn from least so far.
 
     Args:
-        cases: Where they are drawn from.
-        structures: How many structures the dataset has.
-        count: How many slices.
+        cases: Cases to draw from.
+        structures: Number of structures of the dataset.
+        count: Number of slices.
         seed: The seed of the draws.
 
     Raises:
@@ -214,15 +214,15 @@ def calibration_slices(
 
 
 def network_image(input_spec: EngineInput, case: PreprocessedCase, k: int) -> Float32[np.ndarray, "1 w *xyz"]:
-    """What the network is given to segment a slice: with its neighbours, or the block around it.
+    """Return the network's input for one slice, with its neighbours or the block around it.
 
     Args:
         input_spec: The input that the network expects: windows, neighbouring slices, channels, tile size.
         case: A case of a preprocessed dataset.
-        k: The slice; a tile that is smaller than it is taken from its middle.
+        k: Index of the slice; a smaller tile is taken from its middle.
 
     Raises:
-        ConfigError: If it is an imported network.
+        ConfigError: If the network is an imported one.
     """
     input_spec = own_input(input_spec)
     tile = input_spec.tile(case.record.placement.shape)

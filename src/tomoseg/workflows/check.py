@@ -1,4 +1,4 @@
-"""`tomoseg check`: a dataset looked at before it is learned."""
+"""`tomoseg check`: a dataset checked before training."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check(
     on_found: Callable[[Dataset], None] = lambda found: None,
     spread: Spread = HERE,
 ) -> CheckReport:
-    """Look at a dataset: each case alone, and all among each other. A process has one scan in memory at a time.
+    """Check a dataset: each case alone, and cases against each other. A process has one scan in memory at a time.
 
     Args:
         dataset: A folder of labelled scans of any layout.
@@ -46,7 +46,7 @@ def check(
         on_case: Called with the case, the number of cases done and the total number of cases; with an output, then in
             the same way for pictures.
         on_found: Called before the first case with the cases found and what is left out.
-        spread: Who looks at the cases.
+        spread: How the cases are distributed to processes and machines.
 
     Raises:
         DatasetError: If it is no dataset.
@@ -69,7 +69,7 @@ def check(
 
 
 def write_findings(report: CheckReport, path: Path) -> None:
-    """Write them as JSON.
+    """Write a report as JSON.
 
     Raises:
         OutputError: If it cannot be written.
@@ -95,7 +95,7 @@ def _held(facts: CaseFacts, case: Case) -> CaseHolding:
 def _all_facts(
     found: Dataset, on_case: Callable[[str, int, int], None], spread: Spread, folders: Folders
 ) -> list[CaseFacts]:
-    """What is kept of each case, in their order."""
+    """Return the facts of each case, in their order."""
     work = CaseFunction[Case, CaseFacts](partial(_facts, labels=found.labels), _unable)
     facts: dict[int, CaseFacts] = {}
     for number, of_case in run_cases(work, found.cases, spread, folders=folders):

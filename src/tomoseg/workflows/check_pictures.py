@@ -1,4 +1,4 @@
-"""Pictures of what the dataset doctor found: the cases that something is said of are read once more."""
+"""Pictures of the findings of `tomoseg check`; the cases concerned are read once more."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_PICTURES = 200
 """More would make a page that no browser opens; errors come first."""
 
 CaseAndStructure = tuple[str, str | None]
-"""A case, and the structure of it that something is said of, if of one."""
+"""Names of the case and, if any, the structure that a finding is about."""
 
 
 def draw_findings(
@@ -25,12 +25,12 @@ def draw_findings(
     labels: LabelSet,
     on_case: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> dict[CaseAndStructure, bytes]:
-    """A picture for each place that something is said of, as PNG; none where the scan cannot be read.
+    """Draw each case and structure with a finding as PNG; those whose scan cannot be read are left out.
 
     Args:
-        findings: What was found, errors first.
-        cases: Those of the dataset.
-        labels: Its structures.
+        findings: The findings, errors first.
+        cases: The cases of the dataset.
+        labels: The structures of the dataset.
         on_case: Called with the case, the number of cases drawn and the total number of cases.
     """
     texts: dict[str, dict[str | None, str]] = {}
@@ -64,7 +64,7 @@ def _of_case(case: Case, labels: LabelSet, places: Mapping[str | None, str]) -> 
 
 
 def _named(structure: str | None, text: str, annotated: Sequence[str]) -> list[str]:
-    """The structure itself and the others that a text is about: the first of all where it is about the masks."""
+    """Return the structures that a text is about: the given one and those it names; at most as many as colours."""
     words = {word.strip(".,;:()") for word in text.split()}
     others = [name for name in annotated if name in words and name != structure]
     if structure is None and not others and "masks" in words:

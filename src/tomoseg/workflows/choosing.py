@@ -1,7 +1,7 @@
-"""Which threshold and which steps help one structure, and what that gains on patients that did not choose.
+"""Choice of threshold and postprocessing steps for one structure, with its gain by cross-validation over patients.
 
-A choice is made on all patients. What it gains is measured across groups of them: the others choose, and the group says
-what came of it. A choice that gains nothing so is not taken.
+The choice is made on all patients. Its gain is measured on each group of patients with what the other groups choose; a
+choice without gain is not taken.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ STEPS: tuple[tuple[PostprocessStep, ...], ...] = (
     (PostprocessStep("remove_small", 0.1), PostprocessStep("remove_small", 0.5)),
     (PostprocessStep("largest"),),
 )
-"""What is tried, in the order in which it is done; of each line one at most."""
+"""Candidate steps in the order in which they run; at most one of each line is chosen."""
 
 LEAST_GAIN = 0.002
-"""Mean Dice that a choice has to gain."""
+"""Minimum gain in mean Dice for a choice."""
 
 GROUPS = 5
-"""Of patients, each of which the others choose for."""
+"""Number of groups of patients in the cross-validation."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One structure of one case, cut out of it.
+    """One structure of one case, cropped to its box.
 
     Attributes:
-        probability: 0 to 255.
-        reference: Its mask.
-        hu: The scan; None where the dataset keeps it on another grid.
-        spacing_mm: Voxel edges.
-        patient: Who it is of.
-        found: The mask, where no threshold decides; None where one does.
+        probability: Probability scaled to 0 to 255.
+        reference: Reference mask.
+        hu: The scan in HU; None if the dataset keeps it on another grid.
+        spacing_mm: Voxel spacing in mm, per axis.
+        patient: Name of the patient.
+        found: The predicted mask if no threshold applies, else None.
     """
 
     probability: UInt8[np.ndarray, "x y z"]
@@ -56,27 +56,27 @@ class Sample:
     found: Bool[np.ndarray, "x y z"] | None = None
 
     def mask(self, threshold: float) -> BoxedMask:
-        """What was found, or where the probability reaches a threshold."""
+        """Return the predicted mask, or the voxels whose probability reaches `threshold`."""
         return BoxedMask.of(self.probability >= round(255 * threshold) if self.found is None else self.found)
 
     def evidence(self) -> Evidence | None:
-        """What a random field looks at."""
+        """Return the evidence for a random field, or None without a scan."""
         return None if self.hu is None else Evidence(self.hu, self.probability)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was found for one structure.
+    """The choice for one structure.
 
     Attributes:
         structure: Name of the structure.
         before: Mean Dice at a threshold of 0.5 without any step.
-        after: With what was chosen, on the cases that chose it.
-        threshold: Chosen.
-        steps: Chosen, in order.
-        cases: In which it occurs.
-        on_others: Mean Dice of each case with what other patients chose, of what is taken.
-        refused: What was chosen and gained nothing on other patients, in words; empty where there is no such thing.
+        after: Mean Dice with the choice, on the cases it was made on.
+        threshold: The chosen threshold.
+        steps: The chosen steps, in order.
+        cases: Number of cases in which the structure occurs.
+        on_others: Mean Dice of the cases, each with the choice of the other patients.
+        refused: The choice that was rejected for lack of gain on other patients, in words; or empty.
     """
 
     structure: str
@@ -90,11 +90,11 @@ class Choice:
 
 
 class Scores:
-    """Dice of one structure, case by case, with whatever is done to its masks; worked out once each.
+    """Dice of one structure in each case, for any threshold and steps; computed once and cached.
 
     Args:
-        name: The structure.
-        samples: Cases in which it occurs.
+        name: Name of the structure.
+        samples: The cases in which it occurs.
     """
 
     def __init__(self, name: str, samples: Sequence[Sample]) -> None:
@@ -102,7 +102,7 @@ class Scores:
         self._known: dict[tuple[float, tuple[PostprocessStep, ...]], Float64[np.ndarray, "n"]] = {}
 
     def of(self, threshold: float, steps: tuple[PostprocessStep, ...] = ()) -> Float64[np.ndarray, "n"]:
-        """Of each case."""
+        """Return the Dice of each case."""
         key = threshold, steps
         if key not in self._known:
             self._known[key] = np.array([_dice(sample, threshold, steps) for sample in self.samples])
@@ -110,11 +110,11 @@ class Scores:
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """What is tried; the first alone where no threshold decides."""
+        """Candidate thresholds; only the first if no threshold applies."""
         return THRESHOLDS if all(sample.found is None for sample in self.samples) else THRESHOLDS[:1]
 
     def groups(self) -> list[Bool[np.ndarray, "n"]]:
-        """Which cases are of each group's patients; the same patients are grouped alike."""
+        """Return for each group of patients the mask of its cases; the grouping is deterministic."""
         ranked = sorted({one.patient for one in self.samples}, key=lambda p: hashlib.sha256(p.encode()).digest())
         group_of = {patient: number % GROUPS for number, patient in enumerate(ranked)}
         numbers = np.array([group_of[sample.patient] for sample in self.samples])
@@ -122,10 +122,10 @@ class Scores:
 
 
 def choose(scores: Scores) -> Choice:
-    """What helps a structure, if it also helps patients that did not choose it.
+    """Choose threshold and steps for a structure, if they also help patients they were not chosen on.
 
     Args:
-        scores: The scores of the structure, in two patients or more.
+        scores: Scores of the structure, in at least two patients.
     """
     plain = scores.of(THRESHOLDS[0])
     threshold, steps = _best(scores, np.ones(len(plain), bool))

@@ -1,4 +1,4 @@
-"""What was measured of many scans in one table: a line a scan and structure."""
+"""Statistics of many scans in one table, one row per scan and structure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CENTROID = "centroid_mm"
 
 
 def cohort_statistics_path(output: Path, part: str | None = None) -> Path:
-    """Where the statistics of many scans lie.
+    """Return the path of the table of statistics of many scans.
 
     Args:
         output: The folder of all results.
@@ -41,7 +41,7 @@ def columns() -> list[str]:
 
 
 def write_cohort_statistics(results: Sequence[ScanDone], path: Path) -> None:
-    """Write the statistics of many scans as one table; what cannot be said is empty, and `reason` says why.
+    """Write the statistics of many scans as one table; missing values are empty, with a `reason`.
 
     Args:
         results: Made with `statistics`; a scan that was done before is among the lines, a failed one is not.

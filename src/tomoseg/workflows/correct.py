@@ -1,4 +1,4 @@
-"""What a person says of masks while looking at them: corrected versions, and verdicts."""
+"""Corrections of masks and verdicts on cases, made while viewing them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tomoseg.workflows.scans import Scan
 REVIEWS = "reviews.csv"
 
 BY_A_PERSON = MadeBy("none", model="corrected by a person", kind="SEMIAUTOMATIC")
-"""What results say of masks that somebody has corrected."""
+"""Provenance of corrected masks in result files."""
 
 Verdict = Literal["right", "needs work"]
 
@@ -39,7 +39,7 @@ _COLUMNS = ("case", "verdict", "who", "when")
 
 
 def account_name() -> str:
-    """What the account is called; empty where that is not known."""
+    """Return the name of the user account; empty if it is unknown."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):
@@ -47,7 +47,7 @@ def account_name() -> str:
 
 
 def now() -> str:
-    """The time, as ISO 8601 in UTC."""
+    """Return the current time in UTC as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -63,16 +63,16 @@ def save_correction(
 
     Args:
         folder: The folder of the case's corrections; made if it is missing.
-        structure: What it is.
-        mask: On the scan's voxels.
-        grid: The scan's.
-        who: Whose work it is.
-        formats: What it is written as beside NIfTI.
+        structure: Name of the structure.
+        mask: The mask on the scan's voxels.
+        grid: Grid of the scan.
+        who: Name of the person who corrected it.
+        formats: Formats to write besides NIfTI.
 
     Raises:
-        GridError: If the mask has other voxels than the scan.
+        GridError: If the shape of the mask differs from the scan's.
         OutputError: If it cannot be written.
-        TomosegError: If a format cannot be.
+        TomosegError: If a format cannot be written.
     """
     if mask.shape != grid.canonical_shape:
         raise GridError(
@@ -97,7 +97,7 @@ def save_correction(
 
 
 def read_reviews(folder: Path) -> dict[str, Verdict]:
-    """The verdict on each case that has one.
+    """Return the verdicts, by name of the case.
 
     Args:
         folder: The folder of the corrections.
@@ -113,13 +113,13 @@ def _verdict(text: str) -> Verdict:
 
 
 def save_review(folder: Path, case: str, verdict: Verdict | None, who: str) -> None:
-    """Keep the verdict on a case, in the place of a former one; None takes it back.
+    """Save the verdict on a case, replacing a former one; None removes it.
 
     Args:
         folder: The folder of the corrections; made if it is missing.
         case: Name of the case.
-        verdict: What is said.
-        who: Who says it.
+        verdict: The verdict, or None.
+        who: Name of the reviewer.
 
     Raises:
         InputError: If the file of verdicts is none.

@@ -1,4 +1,4 @@
-"""A result with the corrections of its masks, written as the result itself was."""
+"""Results with corrected masks, written in the same way as other results."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from tomoseg.workflows.view_cases import ViewCase
 
 @dataclass(frozen=True)
 class CorrectedResult:
-    """What was written.
+    """The files and measurements of a corrected result.
 
     Attributes:
-        files: Names from where the result lies.
-        measured: Of each structure.
+        files: Paths relative to the folder of the result.
+        measured: Measurements of each structure.
     """
 
     files: list[str]
@@ -42,20 +42,20 @@ def write_corrected(
     place: Scan,
     formats: Sequence[str],
 ) -> CorrectedResult:
-    """Write all masks of a case, the last correction in the place of each mask that has one, and what is measured.
+    """Write all masks of a case, each in its last corrected version, and their measurements.
 
-    In a label map a corrected mask is put over what was there, the last one uppermost.
+    In a label map corrected masks overwrite other structures, the last one uppermost.
 
     Args:
-        case: The scan's, with its masks.
-        corrected: By structure.
+        case: The scan with its masks.
+        corrected: Corrections by structure.
         labels: The structures of the result, with their values.
         volume: The scan.
-        place: Where it goes: to a folder of masks, or to a label map.
-        formats: What it is written as.
+        place: Output place: a folder of masks, or a label map.
+        formats: Formats to write.
 
     Raises:
-        GridError: If masks lie on other voxels than the scan.
+        GridError: If masks are not on the scan's grid.
         InputError: If a file cannot be read.
         OutputError: If it cannot be written.
         TomosegError: If no format can be written.

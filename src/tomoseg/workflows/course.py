@@ -1,4 +1,4 @@
-"""The course of a training run, drawn while it goes: `history.png` and `summary.html` in its folder."""
+"""Plots of a training run in progress: `history.png` and `summary.html` in its folder."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ HISTORY, SUMMARY = "history.png", "summary.html"
 def course_beside(
     listener: Listener, run: Path, labels: LabelSet, config: TrainConfig, noticed: Sequence[Notice] = ()
 ) -> Listener:
-    """A listener that also draws the course of the run, after each validation.
+    """Return a listener that also draws the course of the run, after each validation.
 
     Args:
         listener: Callbacks for progress, and for stopping early.
         run: The run folder.
-        labels: The structures that are learned.
+        labels: The trained structures.
         config: The settings of the run.
-        noticed: What was noticed of the scans that it learns from, the decisive first.
+        noticed: Notices about the training scans, the most serious first.
     """
     history: list[dict[str, Any]] = []
     facts: dict[str, object] = {}
@@ -51,7 +51,7 @@ def course_beside(
 
 
 def _is_time(history: Sequence[Mapping[str, Any]]) -> bool:
-    """After each validation; after each epoch where there was none yet."""
+    """Return whether to draw: after each validation, or after each epoch before the first one."""
     validated = ["validation_loss" in record for record in history]
     return validated[-1] or not any(validated)
 

@@ -1,4 +1,4 @@
-"""A dataset before anything is made of it: its cases, and whatever else lies in its folder."""
+"""Raw datasets: the cases, and all other files in the folder."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _ENDINGS: dict[str, ScanKind] = {
 
 
 def open_dataset(folder: Path) -> Dataset:
-    """The cases of a dataset, with all that lies in its folder and belongs to none among what is left out.
+    """Open a raw dataset; files in its folder that belong to no case are listed as left out.
 
     Args:
-        folder: The dataset's.
+        folder: The dataset folder.
 
     Raises:
-        DatasetError: If it is no dataset.
+        DatasetError: If the folder is not a dataset.
         InputError: If a JSON file in it cannot be read.
         LabelError: If a file of labels says a name or a value twice.
     """
@@ -37,24 +37,24 @@ def open_dataset(folder: Path) -> Dataset:
 
 
 def summary(found: Dataset) -> str:
-    """How many cases there are, of scans of which kind, and how much is left out, in one line."""
+    """Return one line with the numbers of cases, kinds of scans, and files left out."""
     kinds = [_kind(case.ct) for case in found.cases]
     left = f"; {len(found.left_out)} left out" if found.left_out else ""
     return f"{counted(len(kinds), 'case')} ({found.layout}): {listed_kinds(kinds)}{left}"
 
 
 def grid_of(case: Case) -> SourceGrid:
-    """Where the voxels of a case lie, by a header: the scan's, or that of a mask on it where slices have one each.
+    """Read the grid of a case from the header of its scan, or of a mask if each slice has its own header.
 
     Raises:
-        InputError: If it cannot be read.
-        GridError: If its geometry is not known, or cannot be used.
+        InputError: If the header cannot be read.
+        GridError: If its geometry is unknown or unusable.
     """
     return read_geometry(case.first_file if _kind(case.ct) in {"dicom", "zip"} else case.ct)
 
 
 def _kind(scan: Path) -> ScanKind:
-    """By its name."""
+    """Return the kind of a scan from its file name."""
     if scan.is_dir():
         return "dicom"
     return next((kind for ending, kind in _ENDINGS.items() if scan.name.lower().endswith(ending)), "dicom")

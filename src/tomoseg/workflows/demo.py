@@ -1,4 +1,4 @@
-"""`tomoseg demo`: the whole way on procedural CTs, from nothing to a table and pictures in a few minutes."""
+"""`tomoseg demo`: the whole pipeline on procedural CTs, with a table and pictures in a few minutes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from tomoseg.workflows.train import train_run
 COUNTS = {"train": 24, "validation": 2, "test": 6}
 SPACING_MM = 3.0
 MADE = ("dataset", "preprocessed", "run", "scores", "prediction", "pictures")
-"""The folders that it fills."""
+"""The output folders."""
 GRID = GridConfig(mode="spacing", spacing_mm=5.0, crop="body")
 TRAINING: TrainConfig = TRAIN_PRESETS["default"].model_copy(
     update={
@@ -63,7 +63,7 @@ TRAINING: TrainConfig = TRAIN_PRESETS["default"].model_copy(
 interruptions, and with so few steps masks that the emphasis made too large would not come down again."""
 
 SHOWN_SEED, SHOWN_MM = 700_000, (2.0, 2.0, 3.0)
-"""Of the body that the packaged model is shown on: no seed of its training, and the voxels of a usual scan."""
+"""Seed and voxel spacing in mm of the body for the packaged model; the seed is not among those it was trained on."""
 
 SHOWN = ("liver", "kidney_left", "vertebrae_L1", "aorta")
 """Structures drawn in the four-panel figure."""
@@ -71,14 +71,14 @@ SHOWN = ("liver", "kidney_left", "vertebrae_L1", "aorta")
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What the demo reached, on phantoms that it did not train on.
+    """Results of the demo on phantoms not used for training.
 
     Attributes:
         summary: The network's scores.
-        baselines: Mean Dice of what needs no learning of shape: an HU threshold, a mean-position atlas.
-        pictures: What was drawn.
-        minutes: How long it took.
-        packaged: What the packaged model of the whole body found in a made body.
+        baselines: Scores of methods that learn no shapes: an HU threshold, a mean-position atlas.
+        pictures: Paths of the pictures.
+        minutes: Duration in minutes.
+        packaged: Result of the packaged whole-body model on a made body.
     """
 
     summary: Summary
@@ -90,14 +90,14 @@ class DemoReport:
 
 @dataclass(frozen=True)
 class PackagedShown:
-    """The packaged model on one body that it did not train on.
+    """Result of the packaged model on one body not used for its training.
 
     Attributes:
-        structures: How many it found of those that the body has and that it looks for.
-        there: How many these are.
+        structures: Number of structures found, among those present in the body and known to the model.
+        there: Number of structures present in the body and known to the model.
         dice: Their mean Dice.
-        seconds: From the scan to the masks.
-        picture: What was drawn.
+        seconds: Time from the scan to the masks.
+        picture: Path of the picture.
     """
 
     structures: int
@@ -111,8 +111,8 @@ def demo(folder: Path, seed: int, say: Callable[[str], None], listener: Listener
     """Make phantoms, preprocess, train, evaluate, predict, draw; then show the packaged model on a made body.
 
     Args:
-        folder: Everything goes there; what is there already is kept.
-        seed: Another seed makes other bodies.
+        folder: Output folder; existing results in it are kept.
+        seed: Seed of the bodies.
         say: Called with each line of what happens.
         listener: Callbacks for progress, and for stopping early.
 
@@ -148,7 +148,7 @@ def show_packaged(picture: Path, seed: int) -> PackagedShown:
 
     Args:
         picture: The PNG to write.
-        seed: Another seed makes another body.
+        seed: Seed of the body.
     """
     whole = BodyConfig(view=FieldOfViewConfig(whole_share=1.0, narrow_share=0.0))
     body = make_body(procedural_anatomy(SHOWN_SEED + seed), SHOWN_SEED + seed, whole, SHOWN_MM)
@@ -165,10 +165,10 @@ def show_packaged(picture: Path, seed: int) -> PackagedShown:
 
 
 def score_baselines(data: Preprocessed) -> dict[str, Summary]:
-    """What an HU threshold and a mean-position atlas reach on the test cases, on the network's grid.
+    """Score an HU threshold and a mean-position atlas on the test cases, on the network's grid.
 
     Args:
-        data: Both are fitted to its training cases.
+        data: The dataset, to whose training cases both are fitted.
     """
 
     def training() -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -193,7 +193,7 @@ def _score(predicted: np.ndarray, case: PreprocessedCase, labels: LabelSet) -> C
 
 
 def _draw(folder: Path, data: Preprocessed) -> list[Path]:
-    """The test case with the most structures: its preview, and the four panels of some structures."""
+    """Draw the test case with the most structures: its preview, and four panels of some structures."""
     case = max(data.split("test"), key=lambda c: sum(n > 0 for n in c.record.voxels.values()))
     ct = folder / "dataset" / "test" / case.name / "ct.nii.gz"
     label_map = folder / "prediction" / f"{case.name}.nii.gz"

@@ -1,7 +1,7 @@
 """`tomoseg download`: a public dataset from its server, ready to be preprocessed.
 
-Either the whole archive is fetched, verified, unpacked and removed, or single cases are taken out of it where it is.
-Every step goes on where it was: the archive grows as `.zip.part`, cases appear whole, `download.json` is written last.
+Either the whole archive is fetched, verified, unpacked and removed, or single cases are read from the remote archive.
+Every step can be resumed: the archive grows as `.zip.part`, cases appear whole, `download.json` is written last.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ RECORD = "download.json"
 
 @dataclass(frozen=True)
 class Progress:
-    """Who is told how far a download is.
+    """Callbacks for the progress of a download.
 
     Attributes:
-        on_bytes: What is going on (`check`, `download`), bytes done, bytes in all.
-        on_case: The case that was unpacked, how many are done, how many are wanted.
+        on_bytes: Called with the stage (`check`, `download`), the bytes done and the total number of bytes.
+        on_case: Called with the case unpacked, the number of cases done and the total number of cases.
     """
 
     on_bytes: Callable[[str, int, int], None] = lambda stage, done, total: None
@@ -39,14 +39,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class DownloadReport:
-    """What became of a download.
+    """The result of a download.
 
     Attributes:
-        cases: How many of the wanted cases are there now.
-        new: How many of them were not there before.
-        verified: Whether the whole archive had the MD5 sum that was expected; without one, and for single cases, only
-            the archive's own check sums were compared.
-        archive: The archive, if it was kept.
+        cases: Number of requested cases now present.
+        new: Number of them that were downloaded now.
+        verified: Whether the MD5 sum of the whole archive was compared; without one, and for single cases, only
+            the check sums inside the archive are.
+        archive: Path of the archive, if it was kept.
     """
 
     cases: int
@@ -67,17 +67,17 @@ def download(
     """Fetch a dataset, or some of its cases, into a folder.
 
     Args:
-        archive: Where it is and how it is verified.
-        output: The dataset's folder; cases that are there already are kept.
-        cases: Only these, without the rest of the archive; nothing takes all.
-        keep_archive: Leave the ZIP file in the folder when all is unpacked.
-        web: How servers are asked.
-        progress: Who is told.
+        archive: The archive's address and check sum.
+        output: The dataset folder; existing cases are kept.
+        cases: Cases to fetch, without the rest of the archive; all if empty.
+        keep_archive: Whether to keep the ZIP file after unpacking.
+        web: Access to servers.
+        progress: Callbacks for progress.
 
     Raises:
-        DownloadError: If the server cannot be reached, or the archive is damaged, or not what was expected.
+        DownloadError: If the server cannot be reached, or the archive is damaged or not the expected one.
         InputError: If a case is not in the archive.
-        OutputError: If the disk is full or may not be written to.
+        OutputError: If the disk is full or not writable.
     """
     web, progress = web or Web(), progress or Progress()
     check_url(archive.url, web)
@@ -140,7 +140,7 @@ def _record(output: Path, archive: Archive, size: int, cases: Sequence[str]) -> 
 
 
 def _recorded(output: Path, archive: Archive) -> tuple[str, ...] | None:
-    """The cases of a download that was finished before; None if there was none, or it was of something else."""
+    """Return the cases of an earlier finished download; None if there was none of this archive."""
     try:
         said = json.loads((output / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):

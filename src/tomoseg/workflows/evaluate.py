@@ -37,7 +37,7 @@ from tomoseg.workflows.score_sources import MaskSource, ModelSource
 
 SUMMARY, REPORT = "summary.json", "report.html"
 LISTED = 15
-"""Of the worst, in the report."""
+"""Number of the worst scores listed in the report."""
 
 OnCase = Callable[[int, int], None]
 
@@ -74,7 +74,7 @@ class Evaluation:
 
     @property
     def gathered(self) -> list[Notice]:
-        """What was noticed of scans and references, without notes, the decisive first and alike ones together."""
+        """Notices about scans and references except notes, the most serious first, equal ones grouped."""
         return gathered((case, one) for case, told in self.noticed.items() for one in told if one.level == "warning")
 
 
@@ -149,10 +149,10 @@ def evaluate(
 
 
 def _check_drawn(options: EvaluateOptions, output: Path | None) -> None:
-    """Refuse pictures and pages without a folder or without what draws them.
+    """Check that pictures and pages have an output folder and the packages that draw them.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If either is missing.
     """
     for count, what in ((options.panels, "pictures"), (options.pages_3d, "pages")):
         if count and output is None:
@@ -168,7 +168,7 @@ def _source(predicted: Path, reference: Path, options: EvaluateOptions, compute:
 
 @dataclass(frozen=True)
 class _Judged:
-    """What became of a case: its scores; or why there are none, with the traceback if nobody foresaw it."""
+    """The result of a case: its scores, or the error, with the traceback if it was unexpected."""
 
     name: str
     score: CaseScore | None = None
@@ -178,7 +178,7 @@ class _Judged:
 
 @dataclass(frozen=True)
 class _Judging:
-    """The scoring of cases by their names, as it goes to whoever does them.
+    """The task of scoring cases by name, as sent to worker processes.
 
     Attributes:
         predicted: As for `evaluate`, like the next three.
@@ -186,7 +186,7 @@ class _Judging:
         options: Likewise.
         compute: Likewise.
         scoring: How structures are scored.
-        source: Opened; it stays in the process that opened it, and others open it anew.
+        source: The opened source; it is not pickled, each process opens it anew.
     """
 
     predicted: Path
@@ -201,17 +201,17 @@ class _Judging:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What every score depends on."""
+        """The settings that every score depends on."""
         return {"tomoseg": __version__}
 
     def open(self) -> _Judging:
-        """With the source opened."""
+        """Return a copy with the source opened."""
         if self.source is not None:
             return self
         return replace(self, source=_source(self.predicted, self.reference, self.options, self.compute))
 
     def divided(self, workers: int) -> _Judging:
-        """With a share of the memory."""
+        """Return a copy with this worker's share of the memory."""
         return replace(self, compute=self.compute.divided(workers))
 
     def all(self, names: Sequence[str], tell: Tell) -> Iterator[_Judged]:
@@ -226,7 +226,7 @@ class _Judging:
             DatasetError: If the dataset cannot be scored on.
             ModelError: If the model cannot be run.
         """
-        assert self.source is not None  # it is open
+        assert self.source is not None  # opened by `open`
         try:
             return _Judged(name, self.source.score(name, self.scoring))
         except (ConfigError, DatasetError, ModelError):  # not of this case alone
@@ -243,14 +243,14 @@ class _Judging:
             return _Judged(name, error=told, traceback="".join(traceback.format_exception(error)))
 
     def lost(self, name: str, reason: str) -> _Judged:
-        """A case that ends its workers is not scored."""
+        """Return the result of a case whose workers died."""
         return _Judged(name, error=reason)
 
 
 def _score_all(
     work: _Judging, names: Sequence[str], on_case: OnCase, folders: Folders
 ) -> tuple[list[CaseScore], dict[str, str], dict[str, str]]:
-    """The scores, why a case could not be scored, and tracebacks of errors that nobody foresaw, by name.
+    """Return the scores, the errors of failed cases, and tracebacks of unexpected errors, by name.
 
     Raises:
         ConfigError: If the options do not fit any case.
@@ -268,15 +268,15 @@ def _score_all(
 
 
 def scoring_of(options: EvaluateOptions, labels: LabelSet) -> Scoring:
-    """How structures are scored.
+    """Return the scoring settings of structures.
 
     Args:
         options: The requested options.
-        labels: The structures that are scored.
+        labels: The structures to score.
 
     Raises:
         ConfigError: If the file of tolerances lacks a structure or holds no tolerance.
-        InputError: If it cannot be read.
+        InputError: If that file cannot be read.
     """
     tolerances = None if options.tolerances is None else _read_tolerances(options.tolerances, labels.names)
     also = tuple(name for name in dict.fromkeys(options.metrics) if not METRICS[name].by_default)
@@ -285,7 +285,7 @@ def scoring_of(options: EvaluateOptions, labels: LabelSet) -> Scoring:
 
 
 def _how(predicted: Path, reference: Path, split: str, options: EvaluateOptions, scoring: Scoring) -> dict[str, Any]:
-    """What scores depend on, for whoever reads them later."""
+    """Return the settings that scores depend on, for their record."""
     return {
         "tomoseg": __version__,
         "predicted": str(predicted),
@@ -302,7 +302,7 @@ def _how(predicted: Path, reference: Path, split: str, options: EvaluateOptions,
 
 
 def _scored_otherwise(against: Path, options: EvaluateOptions, scoring: Scoring) -> tuple[str, ...]:
-    """A sentence for each setting in which other scores were taken otherwise, where their settings are known."""
+    """Return a sentence for each setting that differs from that of other scores, if theirs are known."""
     try:
         how = json.loads(((against if against.is_dir() else against.parent) / SUMMARY).read_text(encoding="utf-8"))[
             "how"
@@ -328,7 +328,7 @@ def _scored_otherwise(against: Path, options: EvaluateOptions, scoring: Scoring)
 
 
 def _tolerances_text(mine: Mapping[str, float] | None, other: Mapping[str, float] | None) -> str:
-    """Structures' tolerances, of those that the other has otherwise."""
+    """Return as text the tolerances that differ from the other's."""
     if mine is None or other is None:
         return "none of single structures" if mine is None else "of single structures"
     unlike = [f"{name} {value:g} mm" for name, value in mine.items() if name in other and other[name] != value]
@@ -386,12 +386,12 @@ def _read_course(path: Path) -> Sequence[Mapping[str, Any]]:
 
 
 def worst_of(scores: Sequence[CaseScore], count: int, *, each_once: bool = False) -> list[tuple[str, StructureScore]]:
-    """Cases and scores of the lowest Dice, the lowest first.
+    """Return the cases and structure scores of lowest Dice, the lowest first.
 
     Args:
-        scores: One entry a case.
-        count: How many.
-        each_once: No structure twice.
+        scores: One entry per case.
+        count: Maximum number of scores.
+        each_once: Whether to list each structure at most once.
     """
     rows = [(case.case, s) for case in scores for s in case.structures if s.dice is not None and s.reference_ml]
     rows.sort(key=lambda row: (row[1].dice, *row[:1]))
@@ -404,7 +404,7 @@ def worst_of(scores: Sequence[CaseScore], count: int, *, each_once: bool = False
 def _draw_worst(
     source: ModelSource | MaskSource, scores: Sequence[CaseScore], options: EvaluateOptions, output: Path
 ) -> tuple[list[tuple[str, str, Path]], list[str]]:
-    """The pictures, and a sentence for each that could not be drawn: scores are not lost for want of one."""
+    """Draw the pictures; return them and a sentence for each that failed, since scores are kept without them."""
     drawn, undrawn = [], []
     for case, score in worst_of(scores, options.panels, each_once=True):
         path = output / fitting(f"{case}_{score.structure}", ".png")
@@ -417,11 +417,11 @@ def _draw_worst(
 
 
 def worst_cases(scores: Sequence[CaseScore], count: int) -> list[str]:
-    """Names of the cases of the lowest mean Dice over the structures that have one, the lowest first.
+    """Return the names of the cases of lowest mean Dice over their scored structures, the lowest first.
 
     Args:
-        scores: One entry a case.
-        count: How many.
+        scores: One entry per case.
+        count: Maximum number of cases.
     """
     known = {case.case: [s.dice for s in case.structures if s.dice is not None] for case in scores}
     means = {name: sum(dice) / len(dice) for name, dice in known.items() if dice}
@@ -431,7 +431,7 @@ def worst_cases(scores: Sequence[CaseScore], count: int) -> list[str]:
 def _write_pages(
     source: ModelSource | MaskSource, scores: Sequence[CaseScore], options: EvaluateOptions, output: Path
 ) -> tuple[list[tuple[str, Path]], list[str]]:
-    """The pages in 3D, and a sentence for each that could not be made."""
+    """Write the 3D pages; return them and a sentence for each that failed."""
     written, unwritten = [], []
     for case in worst_cases(scores, options.pages_3d):
         path = output / fitting(f"{case}_3d", ".html")
@@ -444,12 +444,12 @@ def _write_pages(
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path, how: Mapping[str, Any]) -> None:
-    """Write `scores.csv`, a line a case and structure, `ranking.csv`, a line a structure, and `summary.json`.
+    """Write `scores.csv` (a row per case and structure), `ranking.csv` (a row per structure) and `summary.json`.
 
     Args:
-        evaluation: What to write.
-        folder: Where to; made if it is missing.
-        how: What the scores depend on.
+        evaluation: The evaluation to write.
+        folder: Output folder; created if missing.
+        how: The settings that the scores depend on.
     """
     write_scores(evaluation.scores, folder / SCORES)
     write_ranking(evaluation.ranking, folder / RANKING)

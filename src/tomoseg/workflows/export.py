@@ -1,4 +1,4 @@
-"""`tomoseg export`: a model in the format of another runtime, int8 included, checked before it counts."""
+"""`tomoseg export`: a model in the format of another runtime, int8 included, verified before it is kept."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def export(
     calibrate: Path | EvaluationData | None = None,
     on_scan: Callable[[int, int], None] = lambda done, total: None,
 ) -> Export:
-    """Write a model in another format into its own folder.
+    """Export a model in another format into its model folder.
 
     Args:
         model: A model folder or a run folder.
-        to: The engine that it is for, `openvino` or `onnx`.
+        to: The target engine, `openvino` or `onnx`.
         precision: `fp32`, `bf16` (OpenVINO only: the fp32 file, computed in bf16 when it is run) or `int8`.
-        calibrate: What gives int8 its scales: a preprocessed dataset, whose training cases count, or scans without
+        calibrate: Calibration data for int8: a preprocessed dataset, whose training cases are used, or scans without
             masks.
         on_scan: Called with the number of scans examined and the total number of scans.
 
     Raises:
-        ConfigError: If the format has no such precision, int8 has nothing to be calibrated with, a package is missing,
-            or the network's layers depend on the input's size.
+        ConfigError: If the format has no such precision, int8 has no calibration data, a package is missing, or the
+            network's layers depend on the input's size.
         DatasetError: If the dataset has other structures or another grid than the model.
         InputError: If there is no scan, or none that can be read.
-        ModelError: If the model cannot be loaded, is a packaged one, or the export does not compute what it does.
-        OutputError: If its folder cannot be written to.
+        ModelError: If the model cannot be loaded, is a packaged one, or the export's output differs from the model's.
+        OutputError: If the model folder cannot be written to.
     """
     engine = ENGINES[to]
     if engine.conversion is None:
@@ -77,18 +77,18 @@ def export(
 def check_request(
     to: str | None, precision: str, calibrate: Path | None, measure: Path | None, spread: Spread = HERE
 ) -> None:
-    """Refuse what asks for nothing, or for what nothing would use.
+    """Refuse a request that asks for nothing, or gives data that nothing would use.
 
     Args:
-        to: A format, if one is to be written.
-        precision: Of what is written.
-        calibrate: What int8 would be calibrated with.
-        measure: What engines would be measured on.
-        spread: Who would score them.
+        to: Format of the export, if any.
+        precision: Precision of the export.
+        calibrate: Calibration data for int8.
+        measure: Data to measure engines on.
+        spread: How the scoring is distributed.
 
     Raises:
-        ConfigError: If neither is to be done, a calibration would be used by nothing, or others are to score and no
-            dataset is named.
+        ConfigError: If there is neither a format nor data to measure on, calibration data are given without int8, or
+            scoring is to be distributed without a dataset.
     """
     if spread.on != "here" and (measure is None or not (measure / INDEX).is_file()):
         raise ConfigError(

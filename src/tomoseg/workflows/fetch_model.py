@@ -1,7 +1,7 @@
-"""`tomoseg fetch`: a published model from where its makers put it, made a model of ours in the user's data folder.
+"""`tomoseg fetch`: a published model downloaded from its makers and converted in the user's data folder.
 
-Archives are fetched one by one and go on where they broke off; they are removed once the model is there. The SHA-256 of
-each is kept: if an archive is fetched again and is another one, it is refused.
+Archives are fetched one by one and resumed after interruptions; they are removed once the model is complete. The
+SHA-256 of each is kept: if an archive fetched again has changed, it is refused.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class FetchedModel:
     """A model in the user's data folder.
 
     Attributes:
-        task: What it was made from; `--model` takes its name.
-        folder: Where it is.
-        record: What it is.
-        is_new: Whether it was not there before.
-        first_sums: Archives whose sum nobody knew before: it was kept for the next time.
-        finder: The model that finds the box which this one is shown, fetched with it; None for all of a scan.
+        task: The published task; `--model` takes its name.
+        folder: The model folder.
+        record: The model's record.
+        is_new: Whether it was fetched now.
+        first_sums: Archives without a known check sum; their sums were kept for the next time.
+        finder: The model that finds the box to segment, fetched with it; None if the whole scan is segmented.
     """
 
     task: Task
@@ -58,25 +58,25 @@ def fetch_model(
     on_bytes: OnBytes = lambda stage, done, total: None,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> FetchedModel:
-    """Fetch a model, unless it is there; it appears whole or not at all.
+    """Fetch a model if it is not there yet; it appears whole or not at all.
 
-    A model that is shown the box of a structure alone needs another that finds it, which is fetched first. One that is
-    there is not touched if its archives are still the same, so that what it was tuned to stays.
+    A model for the box of a structure needs another that finds it, which is fetched first. An existing model is left
+    alone if its archives are unchanged, so that its tuning stays.
 
     Args:
-        name: The name of its task.
-        again: Fetch its archives also if it is there, to see whether they are still the same.
-        url: Another place of the same releases.
-        web: How servers are asked.
-        on_bytes: Called with what is going on, the number of bytes done and the total number of bytes.
-        on_step: Called with what is done with which archive.
+        name: The name of the task.
+        again: Whether to fetch the archives even if the model exists, to see if they have changed.
+        url: Another address of the same releases.
+        web: Access to servers.
+        on_bytes: Called with the stage, the number of bytes done and the total number of bytes.
+        on_step: Called with a line for each step with an archive.
 
     Raises:
         ConfigError: If there is no such task, it may not be fetched, or PyTorch is not installed.
-        DownloadError: If the server cannot be reached, or an archive is not the one that was expected.
-        InputError: If an archive is no ZIP file.
-        ModelError: If an archive is damaged or not to be trusted, or its network is none that is known here.
-        OutputError: If the disk is full or may not be written to.
+        DownloadError: If the server cannot be reached, or an archive is not the expected one.
+        InputError: If an archive is not a ZIP file.
+        ModelError: If an archive is damaged or not trusted, or its network is not supported.
+        OutputError: If the disk is full or not writable.
     """
     task = task_named(name)
     finder = None
@@ -98,7 +98,7 @@ def fetch_model(
 
 
 def _finish(folder: Path, archives: Mapping[ReleasedPart, Archive]) -> None:
-    """Keep the sums of archives that are there though the model is, and remove them: a former run was killed before."""
+    """Keep the sums of archives left by an earlier run that was killed after the model was made, and remove them."""
     there = {part: sha256(_path_of(archive)) for part, archive in archives.items() if _path_of(archive).is_file()}
     if there:
         made_of, kept = _made_of(folder), kept_sums()
@@ -107,14 +107,14 @@ def _finish(folder: Path, archives: Mapping[ReleasedPart, Archive]) -> None:
 
 
 def _keep(sums: Mapping[ReleasedPart, str]) -> tuple[str, ...]:
-    """Keep the archives' sums; those that nobody knew before."""
+    """Keep the archives' sums; return the archives whose sum was unknown before."""
     first = tuple(part.file for part in sums if part.file not in kept_sums() and part.sha256 is None)
     keep_sums({part.file: found for part, found in sums.items()})
     return first
 
 
 def _made_of(folder: Path) -> set[str]:
-    """The sums of the archives that a model was made of; none if it is not there, or damaged."""
+    """Return the sums of the archives that a model was made of; none if it is missing or damaged."""
     try:
         return {load_record(place).provenance["archive_sha256"] for place in networks_in(folder)}
     except (ModelError, KeyError):
@@ -131,10 +131,10 @@ def _path_of(archive: Archive) -> Path:
 
 
 def _fetched(archives: Mapping[ReleasedPart, Archive], web: Web, on_bytes: OnBytes) -> dict[ReleasedPart, str]:
-    """Fetch all of them, and compare each with what is known of it; their sums.
+    """Fetch all archives, check each against its known sum, and return the sums.
 
     Raises:
-        DownloadError: If the server cannot be reached, or an archive is another one.
+        DownloadError: If the server cannot be reached, or an archive has changed.
     """
     kept, found = kept_sums(), {}
     for archive in archives.values():
@@ -152,10 +152,10 @@ def _fetched(archives: Mapping[ReleasedPart, Archive], web: Web, on_bytes: OnByt
 
 
 def _check_sum(part: ReleasedPart, archive: Archive, found: str, kept: Mapping[str, str]) -> None:
-    """Refuse an archive that is not what it was, and remove it.
+    """Refuse an archive that has changed, and remove it.
 
     Raises:
-        DownloadError: If so.
+        DownloadError: If its sum is not the expected one.
     """
     if part.file in kept and kept[part.file] != found:
         remove_file(_path_of(archive))
@@ -172,10 +172,10 @@ def _check_sum(part: ReleasedPart, archive: Archive, found: str, kept: Mapping[s
 
 
 def _make(task: Task, folder: Path, sums: Mapping[ReleasedPart, str], on_step: Callable[[str], None]) -> None:
-    """Make the model of the archives; what cannot be used is removed, else the next try would take it again.
+    """Make the model from the archives; unusable ones are removed, so that the next try fetches them again.
 
     Raises:
-        InputError: If an archive is no ZIP file.
+        InputError: If an archive is not a ZIP file.
         ModelError: If an archive cannot be used.
     """
     remove_left_over(folder)

@@ -1,9 +1,8 @@
-"""`tomoseg fuse`: one model of several that look at the body from several sides.
+"""`tomoseg fuse`: one model from several that segment in different views.
 
-How much each counts is chosen for every structure on held-out cases, among a few mixtures, by the Dice of all their
-voxels together, so that masks where there is nothing cost as much as masks that are missed. Short scans choose for
-themselves, since to a network that looks from the front they are a thin strip: those that are short, and a stack of
-each that is tall.
+Each structure's mixture of networks is chosen on held-out cases among a few candidates, by the Dice pooled over all
+voxels, so that false masks cost as much as missed ones. Short scans have mixtures of their own, since they are a thin
+strip in coronal view: these are chosen on short cases, and on a stack of slices of each tall one.
 """
 
 from __future__ import annotations
@@ -34,29 +33,29 @@ from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 from tomoseg.volume import SourceGrid
 
 SHORT_MM = 120.0
-"""Up to this height a scan counts as short."""
+"""Height in mm up to which a scan counts as short."""
 
 STACK_MM = 80.0
-"""Height of what is taken of tall scans to choose for short ones."""
+"""Height in mm of the stack taken from tall scans to choose for short ones."""
 
 STEPS = 4
-"""Mixtures are of quarters."""
+"""Weights are multiples of one quarter."""
 
 LEAST_GAIN = 0.01
-"""What a structure's own mixture must add to the Dice that the best mixture for all has; else it takes that."""
+"""Minimum gain in Dice of a structure's own mixture over the best mixture for all; else it takes that."""
 
 LEAST_VOXELS = 200
-"""Of a structure in the cases that choose; with fewer it takes the mixture that is best for all."""
+"""Minimum voxels of a structure in the choosing cases; with fewer it takes the best mixture for all."""
 
 
 @dataclass(frozen=True)
 class Fused:
-    """What was chosen.
+    """The chosen fusion and its scores.
 
     Attributes:
-        fusion: How much each network counts, and what is left out.
-        dice: By structure, of all voxels of the cases that chose; NaN where they do not show it.
-        alone: The same of each network alone.
+        fusion: Weights of the networks, and structures left out.
+        dice: Dice by structure, pooled over all choosing cases; NaN if they do not show it.
+        alone: Dice of each network alone, likewise.
     """
 
     fusion: Fusion
@@ -74,14 +73,14 @@ def fuse(
     compute: Compute = AUTO,
     on_case: Callable[[int, int], None] = lambda done, total: None,
 ) -> Fused:
-    """Bring models of several views together.
+    """Fuse models of several views into one model folder.
 
     Args:
-        models: Two model or run folders or more, each of another view.
+        models: Two or more model or run folders, each of another view.
         dataset: A preprocessed dataset of axial view, with the models' structures and grid.
-        output: The model's folder; it must not be there yet.
-        split: The cases that choose.
-        least_dice: Structures below it are left out unless they are asked for.
+        output: The new model folder; it must not exist.
+        split: Split of the choosing cases.
+        least_dice: Structures of lower Dice are left out unless requested.
         compute: The engine, device and precision that run the networks.
         on_case: Called after each case with the number of cases done and the total number of cases.
 
@@ -89,7 +88,7 @@ def fuse(
         ConfigError: If there are fewer than two models, two are of one view, or they differ in structures or grid.
         DatasetError: If the dataset is not of axial view, or of other structures or another grid.
         ModelError: If a model cannot be loaded.
-        OutputError: If the model cannot be written, or is there already.
+        OutputError: If the model cannot be written, or already exists.
     """
     begin_folder(output)
     if output.is_dir() and any(output.iterdir()):
@@ -113,13 +112,13 @@ def weigh(
     compute: Compute = AUTO,
     on_case: Callable[[int, int], None] = lambda done, total: None,
 ) -> Fused:
-    """Choose how much each of several models counts for each structure.
+    """Choose the weights of several models for each structure.
 
     Args:
-        models: Two or more, each of another view.
+        models: Two or more models, each of another view.
         data: A preprocessed dataset of axial view, with the models' structures and grid.
-        split: The cases that choose.
-        least_dice: Structures below it are left out unless they are asked for.
+        split: Split of the choosing cases.
+        least_dice: Structures of lower Dice are left out unless requested.
         compute: The engine, device and precision that run the networks.
         on_case: Called after each case with the number of cases done and the total number of cases.
 
@@ -163,7 +162,7 @@ def _fused(
 
 
 def _checked(models: Sequence[Model], data: Preprocessed) -> Preprocessed:
-    """The data with its structures in the models' order.
+    """Return the data with its structures in the models' order.
 
     Raises:
         ConfigError: If there are fewer than two models, two are of one view, or one is imported.
@@ -189,7 +188,7 @@ def _named(values: Float32[np.ndarray, "c"], labels: LabelSet) -> dict[str, floa
 
 
 def mixtures_of(models: int) -> Float32[np.ndarray, "k m"]:
-    """All mixtures of so many models in quarters, the even one first.
+    """Return all mixtures of so many models in quarters, the even one first.
 
     Example:
         >>> mixtures_of(2).tolist()
@@ -211,7 +210,7 @@ class _Counts:
 
     @property
     def dice(self) -> Float32[np.ndarray, "k c"]:
-        """Of all voxels counted; NaN where there is no reference."""
+        """Return the Dice over all counted voxels; NaN without reference."""
         with np.errstate(invalid="ignore"):
             dice = 2 * self.both / (self.predicted + self.reference)
         return np.where(self.reference > 0, dice, np.nan).astype(np.float32)
@@ -248,7 +247,7 @@ class _Watch:
 
 
 def _count(predictor: Predictor, case: PreprocessedCase, part: slice, mixtures: np.ndarray, counts: _Counts) -> None:
-    """Count what mixtures find in some of a case's slices, of which nothing else is seen."""
+    """Count the masks of mixtures in some slices of a case, segmented without the others."""
     hu = case.ct()[:, :, part]
     shape = (hu.shape[0], hu.shape[1], hu.shape[2])
     scan = OnGrid([hu], Placement((0, 0, 0), shape, shape), SourceGrid(shape, np.diag([*case.grid_spacing_mm, 1.0])))
@@ -258,7 +257,7 @@ def _count(predictor: Predictor, case: PreprocessedCase, part: slice, mixtures: 
 
 
 def _stack_of(case: PreprocessedCase, seed: int) -> slice:
-    """Some of a tall case's slices, anywhere along it."""
+    """Draw a stack of slices at a random position of a tall case."""
     thick = max(1, round(STACK_MM / case.grid_spacing_mm[2]))
     first = int(np.random.default_rng(seed).integers(max(1, case.slices - thick + 1)))
     return slice(first, min(first + thick, case.slices))
@@ -267,7 +266,7 @@ def _stack_of(case: PreprocessedCase, seed: int) -> slice:
 def _chosen(
     counts: dict[bool, _Counts], mixtures: Float32[np.ndarray, "k m"], labels: LabelSet
 ) -> tuple[tuple[NetworkWeights, ...], _Counts]:
-    """The best mixture of each structure, for short scans and for the others, and what came of them."""
+    """Return the best mixture of each structure for short scans and for the others, with their scores."""
     everything = counts[True] + counts[False]
     channels = np.arange(len(labels))
     mixed = _Counts(1, len(labels))
@@ -283,7 +282,7 @@ def _chosen(
 
 
 def _best(own: _Counts, everything: _Counts) -> Int64[np.ndarray, "c"]:
-    """For each structure the mixture that gains over the one that is best in the mean; few voxels choose nothing."""
+    """Return each structure's mixture if it gains over the one of best mean; structures of few voxels take that one."""
     counts = own if own.reference.any() else everything
     dice = counts.dice
     shown = counts.reference >= LEAST_VOXELS

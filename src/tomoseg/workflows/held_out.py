@@ -1,7 +1,7 @@
-"""Cases that a model has not learned from, each with the networks that judge it.
+"""Held-out cases of a model, each with the networks that score it.
 
-Of a run of folds a case that was dealt is judged by the network of the fold that it was held out of; the mean of all
-folds has seen it. Cases of the test split, and all cases of another model, are judged by the model itself.
+In a run of folds, a case of a fold is scored by the network that it was held out of, since the mean of all folds has
+seen it. Cases of the test split, and all cases of other models, are scored by the model itself.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Cases that a model has not learned from.
+    """Cases that a model was not trained on.
 
     Attributes:
-        model: The model itself, the mean of all folds where it is a run of folds.
-        split: Which cases these are.
-        cases: By name.
-        data: The dataset that they are of, with the model's structures; those that it lacks are annotated nowhere.
-        given: The structures that it has.
-        folds: Of a fold each, from 1, its network; none where the model itself judges.
+        model: The model itself; of a run of folds the mean of all.
+        split: Name of the split.
+        cases: The cases, ordered by name.
+        data: Their dataset, with the model's structures; those that it lacks count as not annotated.
+        given: The dataset's own structures.
+        folds: Network of each fold, from 1; empty if the model itself is used.
         fold_of: The fold of each case, by its name.
     """
 
@@ -45,12 +45,12 @@ class HeldOut:
     fold_of: dict[str, int]
 
     def judge(self, case: PreprocessedCase) -> Predictor:
-        """What has not learned from a case."""
+        """Return the predictor that was not trained on a case."""
         return self.folds[self.fold_of[case.name]] if self.folds else self.model
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """That some cases are scored on other voxels than the rest, if so."""
+        """A warning if some cases are scored on other voxels than the rest."""
         number = sum(case.scored_on_grid for case in self.cases)
         if not number:
             return ()
@@ -62,7 +62,7 @@ class HeldOut:
 
 
 def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOut:
-    """The cases of a split, with what has not learned from them.
+    """Open the cases of a split, with predictors that were not trained on them.
 
     Args:
         model: A model folder or a run folder.
@@ -95,7 +95,7 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
 
 
 def _grid_of(predictor: Predictor, given: Preprocessed) -> GridConfig:
-    """That a dataset must have: axial where several views are looked at."""
+    """Return the grid that a dataset must have; axial for a model of several views."""
     of_one_view = len({one.record.grid.view for one in predictor.models}) == 1
     grid = predictor.record.grid
     return grid_needed(grid, given) if of_one_view else grid.model_copy(update={"view": "axial"})
@@ -104,7 +104,7 @@ def _grid_of(predictor: Predictor, given: Preprocessed) -> GridConfig:
 def _by_fold(
     model: Path, folds: Folds, data: Preprocessed, split: str, compute: Compute
 ) -> tuple[list[PreprocessedCase], dict[int, Predictor]]:
-    """The cases, and of each of their folds its network.
+    """Return the cases, and the network of each of their folds.
 
     Raises:
         DatasetError: If the split is empty, or other cases were dealt.

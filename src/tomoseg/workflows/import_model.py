@@ -1,4 +1,4 @@
-"""`tomoseg import`: a model folder of ours from what nnU-Net v2 trained."""
+"""`tomoseg import`: a model folder made from an nnU-Net v2 training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CITATIONS = (
     "Isensee, F. et al. (2021). nnU-Net: a self-configuring method for deep learning-based biomedical image "
     "segmentation. Nature Methods 18, 203-211.",
 )
-"""Of every model that nnU-Net trained; what a dataset's own file asks for is added."""
+"""Citations of every nnU-Net model; those named by the dataset's file are added."""
 
 NOT_STATED = "not stated"
 
@@ -36,13 +36,13 @@ _MOST_LICENCE = 2000
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a source beyond what its own files say.
+    """Facts about a source that its own files lack.
 
     Attributes:
-        structures: Names and ids of what it finds, in channel order; None where its files name them.
+        structures: Names and ids of its structures, in channel order; None if its files name them.
         plan: Fields of the plan that its makers run it with.
-        provenance: What is to be written down of where it comes from.
-        citations: What is to be cited besides.
+        provenance: Provenance to record.
+        citations: Additional works to cite.
     """
 
     structures: LabelSet | None = None
@@ -53,14 +53,14 @@ class Known:
 
 @dataclass(frozen=True)
 class Imported:
-    """A model that was imported.
+    """An imported model.
 
     Attributes:
-        folder: The model's.
-        training: What its plans say.
-        folds: Whose networks it has.
-        left_out: Folds that have no such checkpoint, or no number where others have.
-        provenance: What is written down of where it comes from.
+        folder: The model folder.
+        training: The training as its plans describe it.
+        folds: Names of the folds whose networks it has.
+        left_out: Folds without such a checkpoint, or without a number if others have one.
+        provenance: The recorded provenance.
         exported: Whether it has an OpenVINO export, so that it predicts without PyTorch.
     """
 
@@ -83,25 +83,25 @@ def import_model(
     known: Known = Known(),
     on_step: Callable[[str], None] = lambda step: None,
 ) -> Imported:
-    """Make a model folder of what nnU-Net trained; it appears whole or not at all.
+    """Make a model folder from an nnU-Net training; it appears whole or not at all.
 
     Args:
         source: A training folder, one with several below it, or a ZIP file of either.
-        output: The model's folder; it must not be there yet, or be empty.
-        training: Which, where there are several: the end of its path.
-        folds: Which folds; none named takes all that are numbered, or else `all`.
-        checkpoint: Of which checkpoint.
-        licence: What the weights may be used for, as their makers state it; if omitted, what a file beside them or
+        output: The model folder; it must not exist, or be empty.
+        training: The end of the training's path, if there are several.
+        folds: Names of the folds; if omitted all numbered ones, or else `all`.
+        checkpoint: Name of the checkpoint.
+        licence: Licence of the weights, as their makers state it; if omitted, what a file beside them or
             `dataset.json` says.
-        known: What is known of the source beyond its own files.
-        on_step: Called with what is done next.
+        known: Facts about the source that its own files lack.
+        on_step: Called with a line for each step.
 
     Raises:
         ConfigError: If PyTorch is not installed.
         InputError: If the source is neither a folder nor a ZIP file.
-        ModelError: If there is no training or several, a file is damaged or not to be trusted, or the network is none
-            that is known here.
-        OutputError: If the model cannot be written, or is there already.
+        ModelError: If there is no training or several, a file is damaged or not trusted, or the network is not
+            supported.
+        OutputError: If the model cannot be written, or already exists.
     """
     require_torch()
     check_folder(output)
@@ -126,7 +126,7 @@ def import_model(
 
 
 def _models_of(found: TrainingFolder, licence: str | None, known: Known) -> tuple[list[Model], Training]:
-    """One for each fold.
+    """Return the model of each fold, and their training.
 
     Raises:
         ModelError: If they are not of one training, or a file cannot be read.
@@ -159,10 +159,10 @@ def _models_of(found: TrainingFolder, licence: str | None, known: Known) -> tupl
 
 
 def _as_known(described: Training, known: Known, name: str) -> Training:
-    """With the names and the rules that are known from elsewhere.
+    """Return the training with names and plan fields from `known`.
 
     Raises:
-        ModelError: If it finds more or fewer structures than are named.
+        ModelError: If the number of structures differs from that of the names.
     """
     plan = described.plan.model_copy(update=dict(known.plan))
     if known.structures is None:
@@ -212,7 +212,7 @@ def _licence_in(path: Path | None) -> str | None:
 
 
 def _written(models: Sequence[Model], folder: Path) -> list[Path]:
-    """The folders of networks: of one its own, of several one for each fold, which count alike."""
+    """Write the networks; return the model folder for one, else a folder per fold, of equal weight."""
     if len(models) == 1:
         save_model(models[0], folder)
         return [folder]

@@ -1,4 +1,4 @@
-"""`tomoseg inspect`: what a scan is and what is odd about it, before anything is made of it."""
+"""`tomoseg inspect`: a scan's properties and oddities, before any processing."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from tomoseg.volume import Volume
 from tomoseg.workflows.scans import FoundScans, scans_below
 
 FORMAT = 2
-"""Raised when a field of the JSON changes its meaning or goes; new ones may come."""
+"""Version of the JSON format; increased when a field changes its meaning or is removed, not when one is added."""
 
 
 @dataclass(frozen=True)
 class Inspected:
-    """What was found.
+    """The result of inspecting a scan.
 
     Attributes:
         path: The scan, as given.
-        error: Why it cannot be read, or None.
-        shape: Voxels along x, y and z.
-        spacing_mm: Their edges.
-        series: All series of the place, in words; none where it is no DICOM.
-        series_number: Which of them was looked at, from 1.
-        inspection: What the scan is; None if it cannot be read.
-        notices: The notices of reading it and of looking at it.
+        error: Reason why it cannot be read, or None.
+        shape: Number of voxels along x, y and z.
+        spacing_mm: Voxel spacing in mm along x, y and z.
+        series: Descriptions of all series at the path; empty if it is not DICOM.
+        series_number: Number of the inspected series, from 1.
+        inspection: Properties of the scan; None if it cannot be read.
+        notices: The notices of reading and inspecting it.
     """
 
     path: Path
@@ -47,19 +47,19 @@ class Inspected:
 
     @property
     def warnings(self) -> tuple[Notice, ...]:
-        """Without notes."""
+        """The notices except notes."""
         return tuple(notice for notice in self.notices if notice.level == "warning")
 
 
 def inspect(
     path: Path, series: int | None = None, assume_spacing: tuple[float, float, float] | None = None
 ) -> Inspected:
-    """Read a scan and look at it; one that cannot be read is a result too.
+    """Read and inspect a scan; a read error becomes part of the result.
 
     Args:
-        path: A scan of any kind that is read.
-        series: Which of several DICOM series, from 1; the largest axial one if None.
-        assume_spacing: Voxel edges in mm, taken where the file does not say where its voxels lie.
+        path: A scan of any supported kind.
+        series: Number of the DICOM series, from 1; the largest axial one if None.
+        assume_spacing: Voxel spacing in mm, used if the file has no geometry.
     """
     try:
         volume = read_scan(path, series, assume_spacing)
@@ -70,11 +70,11 @@ def inspect(
 
 @dataclass(frozen=True)
 class InspectedFolder:
-    """What lies in a folder of scans.
+    """The result of inspecting a folder of scans.
 
     Attributes:
-        found: Its scans, and what is left out.
-        scans: What each is, by name.
+        found: The scans found, and files left out.
+        scans: Results by name of the scan.
     """
 
     found: FoundScans
@@ -86,15 +86,15 @@ def inspect_folder(
     assume_spacing: tuple[float, float, float] | None = None,
     on_scan: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> InspectedFolder | None:
-    """Look at every scan of a folder or archive, one in memory at a time; None where it holds one, and nothing else.
+    """Inspect every scan of a folder or archive, one in memory at a time; return None if it holds a single scan only.
 
     Args:
-        folder: With scans in whatever folders; or a scan.
-        assume_spacing: Voxel edges in mm, taken where a file does not say where its voxels lie.
+        folder: A folder with scans at any depth; or a scan.
+        assume_spacing: Voxel spacing in mm, used if a file has no geometry.
         on_scan: Called after each scan with its name, the number of scans done and the total number of scans.
 
     Raises:
-        InputError: If it cannot be looked into.
+        InputError: If the folder cannot be read.
     """
     found = scans_below(folder)
     if found is None:
@@ -110,7 +110,7 @@ def inspect_folder(
 
 
 def folder_as_json(looked_at: InspectedFolder) -> dict[str, Any]:
-    """What is written of a folder: each scan as it is written alone, with its name, and what is left out."""
+    """Return the JSON content for a folder: each scan as from `as_json`, with its name, and the files left out."""
     return {
         "format": FORMAT,
         "tomoseg": __version__,
@@ -137,7 +137,7 @@ def _of_volume(path: Path, volume: Volume) -> Inspected:
 
 
 def as_json(found: Inspected) -> dict[str, Any]:
-    """What is written; docs/reference/commands.md says what each field is."""
+    """Return the JSON content for a scan; docs/reference/commands.md describes each field."""
     seen = found.inspection
     return {
         "format": FORMAT,
@@ -160,12 +160,12 @@ def as_json(found: Inspected) -> dict[str, Any]:
 
 
 def json_of(found: Inspected | InspectedFolder) -> dict[str, Any]:
-    """What is written of a scan, or of a folder of scans."""
+    """Return the JSON content for a scan, or for a folder of scans."""
     return as_json(found) if isinstance(found, Inspected) else folder_as_json(found)
 
 
 def write_json(found: Inspected | InspectedFolder, path: Path) -> None:
-    """Write it whole or not at all.
+    """Write the result as JSON, whole or not at all.
 
     Raises:
         OutputError: If it cannot be written.

@@ -19,14 +19,14 @@ from tomoseg.workflows.datasets import grid_of, open_dataset
 
 @dataclass(frozen=True)
 class Structures:
-    """The structures of something.
+    """The structures of a dataset or model.
 
     Attributes:
         labels: Their names, ids, groups and colours.
-        holdings: What the dataset holds of each; None where it is no dataset.
-        warnings: What was noticed about the dataset.
-        left_out: Those of them that are about cases that are not in.
-        tuning: Whether the model is tuned, and how; None where it is no model.
+        holdings: Cases and volumes of each in the dataset; None for a model.
+        warnings: Warnings about the dataset.
+        left_out: Those of the warnings that are about cases left out.
+        tuning: The model's tuning; None for a dataset.
     """
 
     labels: LabelSet
@@ -37,7 +37,7 @@ class Structures:
 
 
 def structures_of(place: Path | None) -> Structures:
-    """The structures of a dataset, a preprocessed dataset, a model or a run, without reading a voxel.
+    """Return the structures of a dataset, a preprocessed dataset, a model or a run, without reading any voxels.
 
     Args:
         place: Its folder, or a packaged model's name; the 117 if None.

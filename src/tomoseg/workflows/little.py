@@ -1,4 +1,4 @@
-"""What a training run learned from and what came of it, as `planning.little` judges it."""
+"""Facts about a training run and its result, for `planning.little`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tomoseg.views import unordered
 
 
 def why_little_was_found(data: Preprocessed, config: TrainConfig, history: Sequence[dict[str, Any]]) -> list[str]:
-    """Why a run that ended near a Dice of 0, or that lost structures, did so; nothing for others.
+    """Return reasons why a run ended near a Dice of 0 or without some structures; empty for other runs.
 
     Args:
-        data: What it learned from.
+        data: The training dataset.
         config: The settings.
-        history: One record an epoch.
+        history: One record per epoch.
     """
     validated = [record for record in history if record.get("validation_dice") is not None]
     if not validated:
@@ -50,7 +50,7 @@ def _found(
 
 
 def _steps(record: dict[str, Any], cases: int, config: TrainConfig) -> int:
-    """Those of an epoch; of a whole one in records from before they were kept."""
+    """Return the steps of an epoch; for older records without them, those of a whole epoch."""
     slices_per_step = config.batch_size * config.accumulation
     return int(record.get("steps", -(-cases * config.sampling.slices_per_case // slices_per_step)))
 

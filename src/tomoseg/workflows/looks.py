@@ -1,4 +1,4 @@
-"""Pictures of a run: chosen structures in a validation case, each time that validation is the best so far."""
+"""Pictures of a run: chosen structures in a validation case, drawn at each new best validation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tomoseg.workflows.watched_run import picture_path
 
 @dataclass(frozen=True)
 class _Look:
-    """A structure in the slice of a validation case in which it is largest."""
+    """A structure in the slice of a validation case where it is largest."""
 
     structure: str
     channel: int
@@ -36,7 +36,7 @@ class _Look:
 
     @cached_property
     def number(self) -> int:
-        """The slice; all of the reference is read for it, once."""
+        """Index of the slice; the whole reference is read once to find it."""
         return best_slice(structure_mask(self.case.masks(), self.channel))
 
     @property
@@ -49,10 +49,10 @@ class _Look:
 
 
 def check_pictures(labels: LabelSet, config: TrainConfig) -> None:
-    """Refuse to draw what is not learned.
+    """Refuse to draw structures that are not trained.
 
     Raises:
-        ConfigError: If a structure is none of the dataset's.
+        ConfigError: If a structure is not in the dataset.
     """
     for name in config.pictures:
         if name not in labels.names:
@@ -60,16 +60,16 @@ def check_pictures(labels: LabelSet, config: TrainConfig) -> None:
 
 
 def pictures_beside(listener: Listener, run: Path, data: Preprocessed, config: TrainConfig) -> Listener:
-    """A listener that also draws the chosen structures, of each model that is kept.
+    """Return a listener that also draws the chosen structures with each model that is kept.
 
     Args:
         listener: Callbacks for progress, and for stopping early.
         run: The run folder.
-        data: The preprocessed dataset, in the splits that count.
+        data: The preprocessed dataset, with the splits to use.
         config: The settings.
 
     Raises:
-        ConfigError: If a structure is none of the dataset's.
+        ConfigError: If a structure is not in the dataset.
     """
     check_pictures(data.labels, config)
     looks = _looks(data.split("validation") if config.pictures else [], data.labels, config.pictures)
@@ -85,7 +85,7 @@ def pictures_beside(listener: Listener, run: Path, data: Preprocessed, config: T
 
 
 def _looks(cases: Sequence[PreprocessedCase], labels: LabelSet, names: Sequence[str]) -> list[_Look]:
-    """Each structure in the first case that shows it; those that none shows are left out."""
+    """Return each structure in the first case that contains it; structures in no case are left out."""
     looks = []
     for name in names:
         channel = labels.channel(name)
@@ -96,7 +96,7 @@ def _looks(cases: Sequence[PreprocessedCase], labels: LabelSet, names: Sequence[
 
 
 def _draw(looks: Sequence[_Look], run: Path, config: TrainConfig, epoch: int) -> None:
-    """Draw what the best model says, if it is of this epoch."""
+    """Draw the prediction of the best model, if it is of this epoch."""
     model = load_model(run / BEST)
     if model.record.provenance.get("epoch") != epoch:
         return

@@ -1,7 +1,7 @@
-"""Made bodies straight into preprocessed datasets: nothing is written that training would not read.
+"""Made bodies written directly as preprocessed datasets.
 
 As NIfTI a body is a scan and a file for each of a hundred structures, which take longer to write and read than the body
-takes to make. Here it is made, put on the network's grid and written in the order of each view's axes.
+takes to make. Here it is made, resampled to the network's grid and written in each view's axis order.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class BodySource:
-    """What some of the bodies are made of.
+    """Anatomy of some of the bodies, and their number.
 
     Attributes:
-        path: A label map or a folder of masks, or `procedural` for another phantom's anatomy for each body.
-        train: Bodies to train on.
-        validation: Bodies that choose.
+        path: A label map or a folder of masks, or `procedural` for a new phantom anatomy for each body.
+        train: Number of training bodies.
+        validation: Number of validation bodies.
     """
 
     path: str
@@ -49,24 +49,24 @@ class BodySource:
 
     @property
     def name(self) -> str:
-        """What cases of it are called."""
+        """Prefix of the names of its cases."""
         return Path(self.path).name.split(".")[0].split("_")[0]
 
 
 @dataclass(frozen=True)
 class BodyPlan:
-    """Which bodies are made, and on which grid.
+    """The bodies to make, and their grid.
 
     Attributes:
-        sources: What they are made of, and how many of each.
+        sources: Anatomies, and number of bodies of each.
         grid: The network's grid, in mode `spacing`.
-        spacings_mm: Voxel edges that they are scanned with, drawn for each.
-        seed: Another seed makes other bodies.
-        labels: Structures of the dataset. One that a source lacks is absent there, not unknown.
-        config: What is drawn from which range.
+        spacings_mm: Voxel spacings of the scans in mm along x, y and z; one is drawn for each body.
+        seed: Seed of the bodies.
+        labels: Structures of the dataset. Those that a source lacks count as absent, not as unknown.
+        config: Ranges of the random parameters.
 
     Raises:
-        ConfigError: If the grid is of another mode.
+        ConfigError: If the grid has another mode.
     """
 
     sources: tuple[BodySource, ...]
@@ -81,7 +81,7 @@ class BodyPlan:
             raise ConfigError(f"expected a grid of mode spacing for made bodies, got {self.grid.mode}")
 
     def jobs(self) -> Iterator[_Job]:
-        """Bodies of a source follow one another, so that a process reads few anatomies."""
+        """Yield the bodies, grouped by source so that each process reads few anatomies."""
         for number, source in enumerate(self.sources):
             for split, count in (("train", source.train), ("validation", source.validation)):
                 first = ((self.seed * 1000 + number) * 2 + (split == "validation")) * 100_000
@@ -104,12 +104,12 @@ def preprocess_bodies(
     workers: int = 2,
     on_done: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Make bodies, and write a preprocessed dataset of them for each view; what is there already is kept.
+    """Make bodies and write them as one preprocessed dataset per view; existing cases are kept.
 
     Args:
-        plan: The plan.
-        outputs: By view the folder of its dataset.
-        workers: Processes.
+        plan: The bodies to make.
+        outputs: Folder of the dataset of each view.
+        workers: Number of processes.
         on_done: Called after each body with the number of bodies done and the total number of bodies.
 
     Raises:
@@ -131,7 +131,7 @@ def preprocess_bodies(
 
 
 def _make(job: _Job, plan: BodyPlan, outputs: Mapping[str, Path]) -> None:
-    """One body, in every view in which it is not there yet."""
+    """Make one body and write it in each view that lacks it."""
     missing = {
         view: folder / CASES / job.name
         for view, folder in outputs.items()
@@ -168,7 +168,7 @@ def _read(path: str) -> Anatomy:
 
 
 def _on_grid(body: MadeBody, grid: GridConfig) -> tuple[Volume, UInt8[np.ndarray, "gx gy gz"]]:
-    """The scan as the network's grid averages it, and the structure in the middle of each of its voxels."""
+    """Return the scan averaged on the network's grid, and the structure at the centre of each grid voxel."""
     volume = body.volume
     placement = place_grid(volume.hu, volume.spacing_mm, grid.model_copy(update={"view": "axial"}))
     near = np.ix_(*_middles(placement))
@@ -181,7 +181,7 @@ def _on_grid(body: MadeBody, grid: GridConfig) -> tuple[Volume, UInt8[np.ndarray
 
 
 def _middles(placement: Placement) -> list[np.ndarray]:
-    """Along each axis the scan's voxel in which the middle of each of the grid's lies."""
+    """Return for each axis the index of the scan's voxel that contains the centre of each grid voxel."""
     return [
         start + ((np.arange(voxels) + 0.5) * extent / voxels).astype(np.int64)
         for start, extent, voxels in zip(placement.start, placement.extent, placement.shape, strict=True)
@@ -189,5 +189,5 @@ def _middles(placement: Placement) -> list[np.ndarray]:
 
 
 def _numbers_by_channel(body: MadeBody, labels: LabelSet) -> dict[int, int]:
-    """By channel of the dataset what stands for the structure in the body's map."""
+    """Return for each channel of the dataset the value of the structure in the body's label map."""
     return {labels.channel(name): n for n, name in enumerate(body.labels.names, start=1) if name in labels}

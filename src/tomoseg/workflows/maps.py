@@ -1,4 +1,4 @@
-"""Label maps, probability maps and doses among scans, known by their values."""
+"""Label maps, probability maps and doses among scans, recognised by their values."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tomoseg.files.source import Lost, ScanSource
 
 
 def without_maps(scans: Iterable[ScanSource]) -> tuple[list[ScanSource], list[Lost]]:
-    """Scans, and what has other values instead; what cannot be read stays among the scans.
+    """Separate scans from maps by their values; unreadable files stay among the scans.
 
-    Of a CT the first voxels are enough, since some are below -1; what has none is read whole.
+    The first voxels of a CT suffice, since some are below -1; volumes without such a voxel are read whole.
     """
     kept, maps = [], []
     for source in scans:
@@ -27,11 +27,11 @@ def without_maps(scans: Iterable[ScanSource]) -> tuple[list[ScanSource], list[Lo
 
 
 def _map(source: ScanSource) -> str | None:
-    """What a volume is by its values, if that is no scan."""
+    """Return the kind of a map from its values, or None for a scan."""
     try:
         if (first_values(source) < -1).any():
             return None
         volume = read_scan(source)
         return map_among(volume.warnings) or (LABELS if holds_labels(volume) else None)
     except TomosegError:
-        return None  # reading says what is wrong with it
+        return None  # reported when it is read

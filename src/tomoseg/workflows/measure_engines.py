@@ -1,6 +1,6 @@
-"""What each engine and precision of a model costs and gives: size, time, and Dice on real scans.
+"""Benchmark of a model's engines and precisions: size, time, and Dice on real scans.
 
-With masks that is the Dice with these; of scans without masks it is that with the masks of the first way, in fp32.
+The Dice is with the reference masks; for scans without any, with the masks of the first engine in fp32.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ from tomoseg.workflows.unlabelled import Unlabelled
 
 MEASURED = "measured.json"
 MEAN_LOSS, STRUCTURE_LOSS = 0.01, 0.03
-"""The Dice that a faster way may lose against fp32 to be trusted: in the mean, and in any structure."""
+"""Maximum loss of Dice against fp32 of a faster engine to be trusted: of the mean, and of any structure."""
 TIMED_SLICES = 8
 TIMED_VOXELS = 2**21
-"""Of blocks and patches that are timed in a round: one of the largest."""
+"""Maximum voxels of the blocks or patches timed in a round: one of the largest."""
 
 COMPARED_SCANS = 4
-"""Without masks, on which engines are compared."""
+"""Number of scans without masks on which engines are compared."""
 
 OnCase = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class EngineBenchmark:
-    """What one engine in one precision costs, and how well it scores.
+    """Time, size and scores of one engine in one precision.
 
     Attributes:
         engine: Name of the engine.
@@ -111,27 +111,27 @@ def measure_engines(
     ways: Sequence[EngineChoice] | None = None,
     spread: Spread = HERE,
 ) -> list[EngineBenchmark]:
-    """Measure every engine and precision that this machine and the model have; write `measured.json` into its folder.
+    """Measure every engine and precision available for the model here, and write `measured.json` to its folder.
 
-    An int8 export that loses little enough is from then on what `--engine auto` takes.
+    An int8 export that loses little enough is used by `--engine auto` from then on.
 
     Args:
         model: A model folder or a run folder.
         place: A preprocessed dataset with the model's grid and all or some of its structures, or scans without masks.
-        split: The cases of a dataset that are scored.
+        split: Split of the dataset to score.
         on_case: Called with the engine and precision, the number of its cases done and their total number.
-        every: Of the cases that are scored: 4 takes a quarter of them.
-        ways: Only these engines and precisions, the first of which the others are compared with; if omitted, all.
-        spread: Who scores the cases of a dataset; times are always taken here, where nothing else runs.
+        every: Step through the cases: 4 scores a quarter of them.
+        ways: Engines and precisions, the first being the reference of the others; all if omitted.
+        spread: Where cases of a dataset are scored; times are always measured in this process.
 
     Returns:
-        PyTorch in fp32, which the others are compared with, and then the others.
+        The benchmarks; the first, PyTorch in fp32 by default, is the reference of the others.
 
     Raises:
         DatasetError: If the split is empty, or the dataset has none of the model's structures, or another grid.
         InputError: If there is no scan, or none that can be read.
         ModelError: If the model cannot be loaded, or is a packaged one.
-        OutputError: If its folder cannot be written to.
+        OutputError: If the model folder cannot be written to.
     """
     loaded = load_model(model)
     assert loaded.folder is not None  # it was read from one
@@ -148,7 +148,7 @@ def measure_engines(
         data = fitted_in_part(loaded.record.labels, grid_needed(loaded.record.grid, place), place)
         cases = data.split(split)[::every]
         times = time_engines([one.engines()[0].run for one in predictors], _timed(loaded, data, cases))
-        predictors.clear()  # who scores opens its own, one at a time
+        predictors.clear()  # scoring opens its own, one at a time
         scored = score_with_engines(loaded.folder, known, cases, spread, lambda way, *done: on_case(names[way], *done))
         made = [_scored(loaded, *of_way, data.labels) for of_way in zip(known, times, scored, strict=True)]
         where = {"dataset": data.folder.name, "split": split, "cases": len(cases)}
@@ -157,13 +157,13 @@ def measure_engines(
 
 
 def engines_and_precisions(model: Model) -> list[EngineChoice]:
-    """Engines and precisions that this machine and the model's folder have on a CPU, PyTorch in fp32 first."""
+    """Return the engines and precisions available for the model on the CPU, PyTorch in fp32 first."""
     kinds = sorted(ENGINES.values(), key=lambda kind: kind.name != "torch")
     return [(kind.name, precision) for kind in kinds for precision in kind.compared(model)]  # type: ignore[misc]
 
 
 def ways_of_int8(model: Path, to: EngineName) -> list[EngineChoice]:
-    """The two that tell what an export in int8 loses: it, and before it fp32 in the same engine if it has that.
+    """Return the engine choices that show the loss of an int8 export: fp32, in the same engine if possible, and int8.
 
     Args:
         model: A model folder or a run folder.
@@ -174,7 +174,7 @@ def ways_of_int8(model: Path, to: EngineName) -> list[EngineChoice]:
 
 
 def _timed(model: Model, data: Preprocessed, cases: Sequence[PreprocessedCase]) -> list[NetworkImage]:
-    """What engines are timed on."""
+    """Return the images of a dataset to time engines on."""
     if isinstance(model.record.input_spec, NetworkInput) and data.grid == model.record.grid:
         chosen = calibration_slices(cases, len(data.labels), TIMED_SLICES)
         return [network_image(model.record.input_spec, case, k) for case, k in chosen]
@@ -184,7 +184,7 @@ def _timed(model: Model, data: Preprocessed, cases: Sequence[PreprocessedCase]) 
 def _scored(
     model: Model, asked: EngineChoice, timing: Timing, scores: Sequence[CaseScore], labels: LabelSet
 ) -> EngineBenchmark:
-    """Scored with the masks of a dataset."""
+    """Score engines with the masks of a dataset."""
     summary = summarise(scores, labels)
     return _way(model, asked, timing, {row.structure: row.dice for row in summary.structures}, summary.dice)
 
@@ -196,7 +196,7 @@ def _beside_the_first(
     scans: Unlabelled,
     on_case: Callable[[int, int, int], None],
 ) -> list[EngineBenchmark]:
-    """Compared with the masks of the first way."""
+    """Compare engines with the masks of the first."""
     count = min(len(scans), COMPARED_SCANS)
     brought = predictors[0].on_grid
     images = _images(model, (brought(volume, Stages()) for _, volume in scans.some(count)))
@@ -213,10 +213,10 @@ def _beside_the_first(
 
 
 def _images(model: Model, scans: Iterator[OnGrid]) -> list[NetworkImage]:
-    """What is timed: some of what the network is given of scans.
+    """Return images of scans to time engines on.
 
     Raises:
-        ConfigError: If the scans show nothing.
+        ConfigError: If the scans are empty.
     """
     voxels = math.prod(model.record.input_spec.fixed or (1,))
     images = draw_some(predictor_of(model), scans, max(1, min(TIMED_SLICES, TIMED_VOXELS // voxels)))

@@ -1,4 +1,4 @@
-"""`tomoseg models`: what comes with the package, and what is known of a model."""
+"""`tomoseg models`: the packaged models, and descriptions of models."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tomoseg.preprocessed.format import INDEX
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """A model in the package.
+    """A model shipped with the package.
 
     Attributes:
-        name: What `--model` takes.
-        record: What it is.
-        megabytes: The megabytes of all its files.
-        card: What is to be known before it is used, as Markdown.
+        name: The name for `--model`.
+        record: The model's record.
+        megabytes: Size of all its files in MB.
+        card: The model card, as Markdown.
     """
 
     name: str
@@ -33,7 +33,7 @@ class PackagedModel:
 
 
 def models() -> list[PackagedModel]:
-    """All models in the package, by name.
+    """Return all packaged models, ordered by name.
 
     Raises:
         ModelError: If one of them is damaged.
@@ -42,7 +42,7 @@ def models() -> list[PackagedModel]:
 
 
 def fetched() -> dict[str, ModelRecord]:
-    """What the models are that were fetched, by name.
+    """Return the records of the fetched models, by name.
 
     Raises:
         ModelError: If one of them is damaged.
@@ -52,15 +52,15 @@ def fetched() -> dict[str, ModelRecord]:
 
 @dataclass(frozen=True)
 class KnownModel:
-    """What is known of a model before it is used.
+    """Description of a model.
 
     Attributes:
-        folder: Where it is.
-        record: What it is.
+        folder: The model folder.
+        record: The model's record.
         exports: Engines and precisions that it is exported for.
-        tuning: Whether it is tuned, and how.
-        card: What its makers say of it, as Markdown; None where they say nothing.
-        calibration: Temperatures of its probabilities; None where it has none for its present weights.
+        tuning: The model's tuning, if any.
+        card: The model card, as Markdown, or None.
+        calibration: Temperatures of its probabilities; None if there are none for its present weights.
     """
 
     folder: Path
@@ -72,13 +72,13 @@ class KnownModel:
 
 
 def described(model: Path) -> KnownModel:
-    """What is known of a model, its weights not read.
+    """Return the description of a model, without reading its weights.
 
     Args:
-        model: A packaged model's name, a model folder or a run folder, whose best is taken.
+        model: A packaged model's name, a model folder, or a run folder for its best model.
 
     Raises:
-        ConfigError: If it is neither, with what it is if that is known.
+        ConfigError: If it is none of these.
         ModelError: If it is damaged, or there is no such packaged model.
 
     Example:

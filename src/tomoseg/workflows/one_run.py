@@ -1,4 +1,4 @@
-"""One network trained in its run folder, with the pages and the export that belong to it."""
+"""Training of one network in its run folder, with its pages and export."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def train_one(
     *,
     force: bool,
 ) -> TrainingOutcome:
-    """Train one network, or go on with the run that is in the output folder.
+    """Train one network, or continue the run in the output folder.
 
     Args:
-        data: The preprocessed dataset, in the splits that count.
+        data: The preprocessed dataset, with the splits to use.
         output: The run folder.
         config: The settings.
-        told: Who is told how it goes.
-        loss: A loss of one's own: logits, masks and known structures to a scalar.
+        told: Callbacks for progress, and for stopping early.
+        loss: A custom loss: a function of logits, masks and annotated structures that returns a scalar.
         ranks: The processes that train together.
-        force: Go on with a run that began with other settings.
+        force: Continue a run that began with other settings.
 
     Raises:
-        ConfigError: If a structure to draw is none of the dataset's.
+        ConfigError: If a structure to draw is not in the dataset.
         DatasetError: If the dataset cannot be used.
         OutputError: If the run folder cannot be written.
         TrainingError: If the run in the folder has other settings, the loss is not finite, or a process is lost.
@@ -76,7 +76,7 @@ def train_one(
 
 
 def started_from(model: Path, output: Path, view: str) -> ModelRecord | TrainConfig:
-    """What a run starts from; of one that began, what it began with, since the model may be gone."""
+    """Return what a run starts from; for a run that has begun, what it began with, since the model may be gone."""
     began = output / CONFIG
     if began.is_file() and (output / LAST).is_file():
         return load_config(TrainConfig, TRAIN_PRESETS["default"], began)
@@ -84,7 +84,7 @@ def started_from(model: Path, output: Path, view: str) -> ModelRecord | TrainCon
 
 
 def _tell_of_view(source: ModelRecord | TrainConfig, view: str, told: Listener) -> None:
-    """Say that a network of another view is started from, where the model has none of this one."""
+    """Report that training starts from the network of another view, if the model has none of this one."""
     if isinstance(source, ModelRecord) and source.grid.view != view:
         told.on_warning(
             f"the model to start from has no network of {view} slices: this one starts from its network of "
@@ -93,13 +93,13 @@ def _tell_of_view(source: ModelRecord | TrainConfig, view: str, told: Listener) 
 
 
 def _noticed(data: Preprocessed) -> list[Notice]:
-    """Warnings about the scans of a dataset, the decisive first and alike ones together."""
+    """Return warnings about the scans of a dataset, the most serious first, equal ones grouped."""
     told = ((case.name, notice) for case in data.cases for notice in case.record.warnings)
     return gathered((name, notice) for name, notice in told if notice.level == "warning")
 
 
 def _export_best(run: Path, told: Listener) -> None:
-    """Write the OpenVINO export of the best model; what cannot be exported is no reason to lose what was trained."""
+    """Write the OpenVINO export of the best model; a failed export is reported and does not fail the training."""
     if find_export(load_model(run), "openvino", "fp32") is not None:
         return
     told.on_stage("writing the OpenVINO export")

@@ -1,4 +1,4 @@
-"""Pictures of what a network makes of single structures of a case."""
+"""Pictures of predictions of single structures of a case."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tomoseg.settings import Language
 def draw_panels(
     predictor: Predictor, case: PreprocessedCase, structures: Sequence[str], folder: Path, lang: Language = "en"
 ) -> list[Path]:
-    """The guide's four-panel figure of some structures of a case, each at its largest slice, on the network's grid.
+    """Draw the four-panel figure for some structures of a case, each at its largest slice, on the network's grid.
 
     Args:
-        predictor: The predictor of the dataset's structures.
-        case: What to predict.
-        structures: Which structures; those that the case lacks are passed over.
-        folder: Where the pictures go.
-        lang: The language of their captions.
+        predictor: Predictor of the dataset's structures.
+        case: The case to predict.
+        structures: Names of structures; those that the case lacks are skipped.
+        folder: Output folder.
+        lang: Language of the captions.
 
     Returns:
-        The pictures.
+        Paths of the pictures.
     """
     ct, reference, choices = case.ct(), case.masks(), predictor.choices(AS_TRAINED)
     drawn = []

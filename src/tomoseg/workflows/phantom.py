@@ -1,4 +1,4 @@
-"""`tomoseg phantom`: a dataset of procedural CTs, or of bodies made of label maps."""
+"""`tomoseg phantom`: a dataset of procedural CTs, or of bodies made from label maps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tomoseg.files.outputs import check_folder
 from tomoseg.phantom import make_phantom_dataset
 
 SLICE_MM = 5.0
-"""Distance of the slices."""
+"""Slice spacing in mm."""
 
 
 def make_dataset(
@@ -24,17 +24,17 @@ def make_dataset(
     spacing_mm: float = 3.0,
     on_done: Callable[[Path], None] | None = None,
 ) -> int:
-    """Write phantoms as a dataset with splits; cases that are there already are kept.
+    """Write phantoms as a dataset with splits; existing cases are kept.
 
     Args:
-        folder: The dataset.
-        counts: Cases of each split.
-        seed: Another seed makes other bodies.
-        spacing_mm: In-plane voxel edge.
+        folder: The dataset folder.
+        counts: Number of cases of each split.
+        seed: Seed of the bodies.
+        spacing_mm: In-plane voxel spacing in mm.
         on_done: Called with the folder of each case.
 
     Returns:
-        How many cases the dataset has.
+        Number of cases of the dataset.
 
     Raises:
         InputError: If a count is negative.
@@ -47,11 +47,11 @@ def make_dataset(
 
 @dataclass(frozen=True)
 class MadeDataset:
-    """What was made.
+    """A dataset of made bodies.
 
     Attributes:
-        cases: How many cases the dataset has.
-        sources: What they are made of; nothing of procedural anatomies.
+        cases: Number of cases of the dataset.
+        sources: Facts about the anatomies used, without procedural ones.
     """
 
     cases: int
@@ -67,19 +67,19 @@ def make_bodies(
     config: BodyConfig | None = None,
     on_done: Callable[[Path], None] | None = None,
 ) -> MadeDataset:
-    """Write bodies made of label maps as a dataset with splits; cases that are there already are kept.
+    """Write bodies made from label maps as a dataset with splits; existing cases are kept.
 
     Args:
-        folder: The dataset.
-        anatomy: Paths of label maps, folders of masks or datasets, taken in turn; `procedural` for the phantom's.
-        counts: Cases of each split.
-        seed: Another seed makes other bodies.
-        spacing_mm: In-plane voxel edge.
-        config: What is drawn from which range; the defaults if omitted.
+        folder: The dataset folder.
+        anatomy: Paths of label maps, folders of masks or datasets, used in turn; `procedural` for phantoms.
+        counts: Number of cases of each split.
+        seed: Seed of the bodies.
+        spacing_mm: In-plane voxel spacing in mm.
+        config: Ranges of the random parameters; the defaults if omitted.
         on_done: Called with the folder of each case.
 
     Returns:
-        What was made, and of what.
+        The dataset and its sources.
 
     Raises:
         DatasetError: If a path holds no label maps.

@@ -1,4 +1,4 @@
-"""`tomoseg plan`: settings for a dataset, from what it is, the minutes and the memory; some steps are measured."""
+"""`tomoseg plan`: settings for a dataset, from its properties, the minutes and the memory; some steps are measured."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ from tomoseg.workflows.preprocess import believed, preprocess_some
 
 OnCase = Callable[[int, int], None]
 GRID_SIZES = frozenset({"grid.mode", "grid.size", "grid.spacing_mm", "grid.slice_spacing_mm"})
-"""With one of these chosen, the grid is somebody's own."""
+"""Settings of which any given one keeps the grid from being planned."""
 
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What a plan is asked for.
+    """The limits of a plan.
 
     Attributes:
-        minutes: The minutes of training; None for `DEFAULT_MINUTES`.
-        memory_bytes: What training may take; None for what is free.
-        measures: Whether steps are taken on this machine; otherwise what is usual is reckoned with.
+        minutes: Training time in minutes; None for `DEFAULT_MINUTES`.
+        memory_bytes: Memory limit of training in bytes; None for the free memory.
+        measures: Whether to time training steps on this machine; otherwise typical values are used.
     """
 
     minutes: float | None = None
@@ -67,10 +67,10 @@ class PlanRequest:
 
 
 def check_asked(asked: PlanRequest, output: Path | None = None) -> None:
-    """Refuse what cannot be planned, before the work begins.
+    """Refuse limits that cannot be planned for, before any work.
 
     Raises:
-        ConfigError: If the minutes are no time.
+        ConfigError: If the minutes are not positive.
         OutputError: If the file cannot be written.
     """
     if asked.minutes is not None and not 0 < asked.minutes < math.inf:
@@ -80,15 +80,15 @@ def check_asked(asked: PlanRequest, output: Path | None = None) -> None:
 
 
 def plan(dataset: Path, asked: PlanRequest, on_case: OnCase = lambda done, total: None) -> DatasetPlan:
-    """Settings for a dataset, raw or preprocessed, with a reason for each. Nothing is kept.
+    """Plan settings for a raw or preprocessed dataset, with a reason for each. Nothing is written.
 
     Args:
-        dataset: A folder of labelled scans, or what `tomoseg preprocess` made of it, whose grid stays.
-        asked: How long there is, and what memory.
+        dataset: A folder of labelled scans, or a preprocessed dataset, whose grid stays.
+        asked: Time and memory limits.
         on_case: Called with the number of cases examined and the total number of cases.
 
     Raises:
-        DatasetError: If it is no dataset, or has no case to train on.
+        DatasetError: If it is not a dataset, or has no training case.
         ConfigError: If memory or minutes cannot hold any plan.
     """
     if (dataset / INDEX).is_file():
@@ -100,10 +100,10 @@ def plan(dataset: Path, asked: PlanRequest, on_case: OnCase = lambda done, total
 
 
 def _check_minutes(found: DatasetPlan) -> None:
-    """Refuse minutes that buy next to nothing.
+    """Refuse minutes that are far too few.
 
     Raises:
-        ConfigError: If there are fewer than a twentieth of the slices that are wanted.
+        ConfigError: If they suffice for less than a twentieth of the wanted slices.
     """
     wanted, size = wanted_slices(len(found.found.structures)), found.size
     if size.slices < 0.05 * wanted:
@@ -118,16 +118,16 @@ def _check_minutes(found: DatasetPlan) -> None:
 def plan_preprocessing(
     dataset: Path, config: PreprocessConfig, asked: PlanRequest, on_case: OnCase = lambda done, total: None
 ) -> DatasetPlan:
-    """Settings for a raw dataset: its grid, and what to train with on it.
+    """Plan settings for a raw dataset: the grid and the training on it.
 
     Args:
         dataset: A folder of labelled scans.
-        config: Structures, splits, view and what else is given; of the grid, only what nobody chose is planned.
-        asked: How long there is, and what memory.
+        config: Given settings such as structures, splits and view; only grid settings not chosen are planned.
+        asked: Time and memory limits.
         on_case: Called with the number of cases examined and the total number of cases.
 
     Raises:
-        DatasetError: If it is no dataset, or no case of it can be read.
+        DatasetError: If it is not a dataset, or none of its cases can be read.
         ConfigError: If memory cannot hold any plan.
     """
     opened = _opened(dataset, config)
@@ -146,7 +146,7 @@ def plan_preprocessing(
 
 
 def _unless(choices: Iterable[Choice], chosen: Collection[str]) -> list[Choice]:
-    """Those that somebody did not choose already."""
+    """Return the choices for settings not in `chosen`."""
     return [one for one in choices if one.setting not in chosen]
 
 
@@ -160,7 +160,7 @@ class _Opened:
     validation: list[Case]
 
     def fingerprint(self, on_case: OnCase) -> tuple[Fingerprint, dict[str, str]]:
-        """What it is, by some of its training cases, and why some of these could not be read, by name.
+        """Return the fingerprint from some training cases, and the errors of unreadable ones by name.
 
         Raises:
             DatasetError: If none of them can be read.
@@ -193,7 +193,7 @@ def _opened(dataset: Path, config: PreprocessConfig) -> _Opened:
 
 
 def _slice_of(found: Fingerprint, edge_mm: float, view: str) -> tuple[int, int]:
-    """Pixels of a view's slices on a grid."""
+    """Return the size of a view's slices on a grid in pixels."""
     apart = found.spacing_mm[2] if found.spacing_mm[2] >= edge_mm / 3 else edge_mm
     x, y = pixels_of(found, edge_mm)
     first, second, _ = ordered((x, y, max(1, round(found.extent_mm[2] / apart))), view)
@@ -201,11 +201,11 @@ def _slice_of(found: Fingerprint, edge_mm: float, view: str) -> tuple[int, int]:
 
 
 def _apart_mm(grid: GridConfig, edges_mm: tuple[float, float, float]) -> float:
-    """Distance of a view's slices on a grid.
+    """Return the slice spacing of a view on a grid in mm.
 
     Args:
-        grid: What was asked for counts, from which a case's own edges differ by a rounding.
-        edges_mm: Along x, y and z, where nothing was.
+        grid: The grid; its own spacing has precedence, since that of a case differs by rounding.
+        edges_mm: Voxel spacing in mm along x, y and z, used if the grid has none.
     """
     x, y, z = edges_mm
     if grid.mode == "spacing":
@@ -246,7 +246,7 @@ def _print_of(case: Case, labels: LabelSet) -> CasePrint:
 
 
 def _cost_of_raw(opened: _Opened, edge_mm: float, config: PreprocessConfig, minutes: float) -> StepCost:
-    """Measured on two cases that can be read, put on the finest grid."""
+    """Measure the cost of a step on two readable cases, resampled to the finest grid."""
     grid = config.grid
     if not named(config) & GRID_SIZES:
         grid = put_over(config, {"grid.mode": "spacing", "grid.spacing_mm": edge_mm}).grid
@@ -272,12 +272,12 @@ def _measured(data: Preprocessed, config: TrainConfig, chosen: frozenset[str], m
 def plan_training(
     data: Preprocessed, config: TrainConfig, asked: PlanRequest, on_case: OnCase = lambda done, total: None
 ) -> DatasetPlan:
-    """Settings for training on a preprocessed dataset; its grid stays.
+    """Plan settings for training on a preprocessed dataset; its grid stays.
 
     Args:
         data: The dataset.
-        config: What is given; what somebody chose in it stays.
-        asked: What memory there is, and how long there is where the settings do not say so.
+        config: Given settings; those chosen explicitly stay.
+        asked: Memory limit, and time limit if the settings have none.
         on_case: Called with the number of cases examined and the total number of cases.
 
     Raises:
@@ -310,7 +310,7 @@ def _median_of(rows: Sequence[tuple[float, float, float]]) -> tuple[float, float
 
 
 def _largest_view(shape: tuple[float, float, float], config: TrainConfig) -> float:
-    """How many times as many pixels the largest slices of the views that are trained have as axial ones."""
+    """Return the ratio of the pixels of the largest slices among the trained views to those of axial slices."""
     if not config.views or config.sampling.patch_size is not None:
         return 1.0
     return max(math.prod(ordered(shape, view)[:2]) for view in config.views) / math.prod(shape[:2])
@@ -338,7 +338,7 @@ def _slices_of_length(config: TrainConfig, cases: int) -> int:
 
 
 def _print_of_preprocessed(case: PreprocessedCase, labels: LabelSet) -> CasePrint:
-    """As of the scan, with what lies on the grid: extents are those of the grid."""
+    """Return the facts about a case from its preprocessed arrays; extents are those of the grid."""
     back = axes_back(case.view)
     hu, packed = case.ct().transpose(back), case.masks()
 
@@ -353,10 +353,10 @@ def _print_of_preprocessed(case: PreprocessedCase, labels: LabelSet) -> CasePrin
 
 
 def write_plan(found: DatasetPlan, output: Path) -> None:
-    """Write a plan's settings, with their reasons, as YAML that `--config` takes.
+    """Write a plan's settings, with their reasons, as YAML for `--config`.
 
     Raises:
-        OutputError: If it cannot be written.
+        OutputError: If the file cannot be written.
     """
     lines = [f"# {line}" for line in ("Planned by tomoseg plan.", found.outlook)]
     settings: dict[str, dict[str, Choice] | Choice] = {}

@@ -1,4 +1,4 @@
-"""What `tomoseg preprocess` and `tomoseg train` plan where they are told nothing else, and what wins over it."""
+"""Default plans of `tomoseg preprocess` and `tomoseg train`, and the settings that override them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tomoseg.workflows.run_kinds import settings_in
 from tomoseg.workflows.train_views import check_run
 
 ANY_MEMORY = 2**60
-"""A grid is not chosen by the memory of the machine that makes it."""
+"""Memory limit for planning a grid, which does not depend on the memory of the machine that preprocesses."""
 
 
 def planned_grid(
@@ -29,21 +29,21 @@ def planned_grid(
     minutes: float | None = None,
     on_case: OnCase = lambda done, total: None,
 ) -> tuple[PreprocessConfig, DatasetPlan | None]:
-    """Settings with a planned grid, unless somebody chose its size, or a dataset is there that has one.
+    """Return settings with a planned grid, unless its size is given or the output already has one.
 
     Args:
         dataset: A folder of labelled scans.
-        output: Where the preprocessed dataset goes.
-        config: What somebody chose in it stays.
-        minutes: The minutes of training; steps are measured only where they are given.
+        output: Folder of the preprocessed dataset.
+        config: Given settings; those chosen explicitly stay.
+        minutes: Training time in minutes; steps are measured only if it is given.
         on_case: Called with the number of cases examined and the total number of cases.
 
     Returns:
-        The settings, and the plan where one was made.
+        The settings, and the plan if one was made.
 
     Raises:
-        ConfigError: If the minutes are no time.
-        DatasetError: If the dataset that is there cannot be understood.
+        ConfigError: If the minutes are not positive.
+        DatasetError: If an existing preprocessed dataset cannot be read.
         OutputError: If the output cannot be written.
     """
     if named(config) & GRID_SIZES:
@@ -57,23 +57,23 @@ def planned_grid(
     try:
         found = plan_preprocessing(dataset, config, asked, on_case)
     except DatasetError:
-        return config, None  # preprocessing says of each case what is wrong
+        return config, None  # preprocessing reports the error of each case
     return chosen_over(put_over(config, found.values(of_grid=True)), config), found
 
 
 def planned_training(
     preprocessed: Path, output: Path, config: TrainConfig, on_case: OnCase = lambda done, total: None
 ) -> tuple[TrainConfig, DatasetPlan | None]:
-    """Settings planned for a preprocessed dataset; those of the run that is in the output folder, if there is one.
+    """Return settings planned for a preprocessed dataset, or those of a run already in the output folder.
 
     Args:
         preprocessed: The dataset.
         output: The run folder.
-        config: What somebody chose in it stays.
+        config: Given settings; those chosen explicitly stay.
         on_case: Called with the number of cases examined and the total number of cases.
 
     Returns:
-        The settings, and the plan where one was made: none for several processes, which would each measure something
+        The settings, and the plan if one was made: none for several processes, which would each measure something
         else, and none for networks of blocks and transformers.
 
     Raises:

@@ -113,9 +113,9 @@ def predict(
         for number, done in _done_by(work, found, output, on_slice, of_all.update):
             ends[number] = done
             on_scan(done)
-    finally:  # what is done is told of an interrupted command too
+    finally:  # an interrupted command records what is done, too
         results = [ends[number] for number in sorted(ends)]
-        is_whole = len(results) == len(found.scans) or not options.join  # who leaves early tells nothing of the others
+        is_whole = len(results) == len(found.scans) or not options.join  # a worker may leave before others end
         if of_all and is_whole and not any(scan.is_only for scan in found.scans):
             _tell_of_all(results, of_all, output, options, found)
     return results
@@ -124,7 +124,7 @@ def predict(
 def _tell_of_all(
     results: Sequence[ScanDone], of_all: dict[str, Any], output: Path, options: PredictOptions, found: FoundScans
 ) -> None:
-    """Write what became of each of many scans."""
+    """Write the outcomes of many scans."""
     write_manifest(results, of_all, manifest_path(output, options.part), found.reasons())
     if options.triage:
         write_triage(results, triage_path(output, options.part))
@@ -139,23 +139,23 @@ def _done_by(
     on_slice: Callable[[Scan, int, int], None],
     on_ready: Callable[[Mapping[str, Any]], None],
 ) -> Iterator[tuple[int, ScanDone]]:
-    """Number and end of each scan, by whoever was asked for."""
+    """Yield the number and outcome of each scan, from this process, others or a cluster."""
     if work.options.join:
         return share_scans(work.open(), found.scans, output, work.options, on_ready)
     return run_cases(work, found.scans, work.options, on_slice, on_ready, _folders(work, found.scans, output))
 
 
 def _folders(work: Segmenting, scans: Sequence[Scan], output: Path) -> Folders:
-    """What all machines must see; a packaged model is none of it."""
+    """Return the folders that all machines must see, without those of packaged models."""
     is_only = any(scan.is_only for scan in scans)
     return Folders((scans[0].path, *(one for one in work.models if one.exists())), output.parent if is_only else output)
 
 
 def _check_output(found: FoundScans, output: Path, options: PredictOptions) -> None:
-    """Refuse what would be seen only when all is done.
+    """Refuse outputs that could not be written at the end.
 
     Raises:
-        OutputError: If the result of the only scan cannot be written, or what is told of many.
+        OutputError: If the result of a single scan, or the manifest of many, cannot be written.
     """
     if any(scan.is_only for scan in found.scans):
         check_places(found.scans[0], options)
@@ -167,12 +167,12 @@ def _check_output(found: FoundScans, output: Path, options: PredictOptions) -> N
 
 @dataclass(frozen=True)
 class Segmenting:
-    """The segmentation of scans, as it goes to whoever does them.
+    """The task of segmenting scans, as sent to worker processes.
 
     Attributes:
-        models: Folders.
-        options: What is written.
-        compute: What computes.
+        models: Model folders.
+        options: The requested options.
+        compute: The engine, device and precision that run the networks.
     """
 
     models: tuple[Path, ...]
@@ -184,31 +184,31 @@ class Segmenting:
 
         Raises:
             ModelError: If it cannot be loaded.
-            LabelError: If it does not know a structure.
-            ConfigError: If the request cannot be met.
+            LabelError: If it does not have a requested structure.
+            ConfigError: If the options do not fit the model or this machine.
         """
         one, several = self.models[0], len(self.models) > 1
         predictor = open_predictor([load_model(path) for path in self.models] if several else one, self.compute)
         return _Batch.of(predictor, self.options)
 
     def divided(self, workers: int) -> Segmenting:
-        """The same with a share of the memory."""
+        """Return a copy with this worker's share of the memory."""
         return replace(self, compute=self.compute.divided(workers))
 
     def lost(self, scan: Scan, reason: str) -> ScanDone:
-        """A scan that ends its workers has failed."""
+        """Return the outcome of a scan whose workers died."""
         return ScanDone(scan, reason, ())
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """What is done to every scan, with the model loaded.
+    """The processing of scans, with the model loaded.
 
     Attributes:
         predictor: The predictor of the model.
         options: The requested options.
-        of_all: What every result depends on.
-        made_by: The model, as results name it.
+        of_all: The settings that every result depends on.
+        made_by: Provenance written to results.
     """
 
     predictor: Predictor
@@ -218,7 +218,7 @@ class _Batch:
 
     @classmethod
     def of(cls, predictor: Predictor, options: PredictOptions) -> _Batch:
-        """Engines are opened here, so that what cannot be had is refused before any scan is read."""
+        """Open the engines, so that errors are raised before any scan is read."""
         choices = predictor.choices(options)
         engines = predictor.engines(choices.labels)
         of_all = asked_of_all(choices, engines[0], predictor.sha256, exports_of(predictor.models, engines))
@@ -226,16 +226,16 @@ class _Batch:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What every result depends on."""
+        """The settings that every result depends on."""
         return self.of_all
 
     def one(self, scan: Scan) -> ScanDone:
-        """Segment a scan; nothing runs beside it."""
+        """Segment a scan, without overlap with others."""
         ((course, volume),) = _read_all([scan], self)
         return _write(_segment(course, volume, self, lambda scan, done, total: None), self)
 
     def all(self, scans: Sequence[Scan], tell: Callable[[Scan, int, int], None]) -> Iterator[ScanDone]:
-        """One scan after the other; the next is read and the last is written meanwhile, unless memory is limited."""
+        """Segment scans in order; unless memory is limited, reading the next and writing the last overlap with it."""
         one_at_a_time = self.predictor.max_memory is not None
         reads = _read_all(scans, self)
         found = (
@@ -247,15 +247,15 @@ class _Batch:
 
 @dataclass
 class _ScanInProgress:
-    """A scan on its way, and the end of it once there is one.
+    """A scan in progress, and its outcome at the end.
 
     Attributes:
         scan: The scan.
         stages: Seconds by stage.
-        asked: What its result depends on.
-        notices: What was noticed so far.
+        asked: The settings that its result depends on.
+        notices: Notices so far.
         not_written: Formats that the scan cannot have, with the reason.
-        done: It was done before, has failed, or is written.
+        done: The outcome once it was done before, has failed, or is written; else None.
     """
 
     scan: Scan
@@ -267,7 +267,7 @@ class _ScanInProgress:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Whatever the block raises is the end of this scan and of no other."""
+        """Turn errors in the block into a failure of this scan."""
         try:
             yield
         except (TomosegError, PermissionError) as error:
@@ -295,7 +295,7 @@ def _read_all(scans: Sequence[Scan], batch: _Batch) -> Generator[tuple[_ScanInPr
 
 
 def _read(course: _ScanInProgress, batch: _Batch) -> Volume | None:
-    """The scan's voxels; None if it was done before."""
+    """Read the scan; None if it was done before or failed."""
     scan, options = course.scan, batch.options
     source = scan.source()
     course.asked = asked_of(scan, source, options) | batch.of_all
@@ -341,7 +341,7 @@ def _write(way: tuple[_ScanInProgress, Volume | None, Prediction | None], batch:
 
 
 def _written(course: _ScanInProgress, volume: Volume, prediction: Prediction, batch: _Batch) -> ScanDone:
-    """Everything that belongs to a result, its record last."""
+    """Write all files of a result, its record last."""
     scan, options, stages = course.scan, batch.options, course.stages
     with stages("write"):
         possible = [name for name in options.format if name not in course.not_written]
@@ -359,22 +359,22 @@ def _written(course: _ScanInProgress, volume: Volume, prediction: Prediction, ba
             files.append(write_result_page(prediction.result, scan, options.lang))
     written.failed |= course.not_written
     record = record_of(course.asked, written, course.notices, stages.seconds, prediction.self_rating)
-    if written.failed == course.not_written:  # what may succeed another time is tried again
+    if written.failed == course.not_written:  # other failures are tried again next time
         write_record(scan, record)
     return ScanDone(scan, unwritten_message(written.failed) or None, course.notices, False, record)
 
 
 class ScanOnItsWay:
-    """A scan through a model that is loaded, for who does one after the other; each step may be another thread's.
+    """A scan segmented step by step with a loaded model; each step may run in another thread.
 
     Args:
-        scan: Where it lies, and where its result goes.
+        scan: The scan, with the place of its result.
         predictor: The predictor of the model.
-        options: What is written.
+        options: The requested options.
 
     Raises:
-        LabelError: If the model does not know a structure.
-        ConfigError: If the request cannot be met.
+        LabelError: If the model does not have a requested structure.
+        ConfigError: If the options do not fit the model or this machine.
     """
 
     def __init__(self, scan: Scan, predictor: Predictor, options: PredictOptions) -> None:
@@ -384,21 +384,20 @@ class ScanOnItsWay:
         self._prediction: Prediction | None = None
 
     def read(self) -> None:
-        """Read it."""
+        """Read the scan."""
         with self._course.alone():
             self._volume = _read(self._course, self._batch)
 
     def segment(self, on_slice: Callable[[int, int], None]) -> None:
-        """Segment it, once it is read.
+        """Segment the scan, after `read`.
 
         Args:
-            on_slice: Called with the number of slices done and the total number of slices; what it raises other than an
-                `Exception` ends the scan and comes
-                back.
+            on_slice: Called with the number of slices done and the total number of slices; any `BaseException` it
+                raises that is not an `Exception` ends the scan and is passed on.
         """
         way = _segment(self._course, self._volume, self._batch, lambda _, done, total: on_slice(done, total))
         self._prediction = way[2]
 
     def write(self) -> ScanDone:
-        """Write its result, once it is segmented; returns what became of it."""
+        """Write the result, after `segment`, and return the outcome."""
         return _write((self._course, self._volume, self._prediction), self._batch)

@@ -1,4 +1,4 @@
-"""What is written beside results of `tomoseg predict`: what each depends on, what became of each scan."""
+"""Records written with results of `tomoseg predict`: the settings of each result, and the outcome of each scan."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tomoseg.workflows.results import Written, result_path, unwritten_message
 from tomoseg.workflows.scans import Scan, is_result
 
 OVERLAPPING = ("grid", "prepare", "network", "decisions")
-"""Stages within `segment`; the others follow one another."""
+"""Stages within `segment`, which overlap; the other stages are sequential."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ RECORD = "prediction.json"
 
 
 def record_path(scan: Scan) -> Path:
-    """Where what is known of a result is written."""
+    """Return the path of the record of a result."""
     return result_path(scan, RECORD)
 
 
 def noticed_of_result(file: Path) -> tuple[Notice, ...]:
-    """What was noticed of the scan that a file is a result of, as its record says; nothing where there is none.
+    """Return the notices in the record of a result file; empty without a record.
 
     Args:
         file: Masks or a label map, of whatever format.
@@ -86,7 +86,7 @@ def noticed_of_result(file: Path) -> tuple[Notice, ...]:
 
 
 def scan_of_result(file: Path) -> Path | None:
-    """The scan that a file is a result of, if its record says so and it is still there.
+    """Return the path of the scan of a result file, if its record names it and it still exists.
 
     Args:
         file: Masks or a label map, of whatever format.
@@ -101,7 +101,7 @@ def scan_of_result(file: Path) -> Path | None:
 
 
 def _records_beside(file: Path) -> Iterator[Any]:
-    """What may be the record of a file, the likeliest first."""
+    """Yield the possible records of a file, the likeliest first."""
     parts = file.name.split(".")
     names = [".".join([*parts[:count], RECORD]) for count in range(len(parts) - 1, 0, -1)]
     for path in (*map(file.with_name, names), file.with_name(RECORD)):
@@ -112,29 +112,29 @@ def _records_beside(file: Path) -> Iterator[Any]:
 
 
 def _of_no_file(notice: Notice, scan: str) -> Notice:
-    """The same without the path of the scan, wherever it lay."""
+    """Return a notice without the path of the scan."""
     path, _, _ = notice.message.partition(": ")
     return notice.without(path) if Path(path).name == scan else notice
 
 
 def manifest_path(output: Path, part: str | None = None) -> Path:
-    """Where it is written what became of each of many scans; parts of a folder have one each.
+    """Return the path of the manifest of many scans; each part of a folder has its own.
 
     Args:
         output: The folder of all results.
-        part: Such as `2/8`.
+        part: The part, such as `2/8`.
     """
     return output / ("predictions.json" if part is None else f"predictions_{part.replace('/', '_of_')}.json")
 
 
 def asked_of_all(choices: Choices, engine: Engine, model: str, exports: Sequence[dict[str, str]]) -> dict[str, Any]:
-    """What every result depends on.
+    """Return the settings that every result depends on.
 
     Args:
-        choices: What decides, that of tuning included.
-        engine: What computes the network.
+        choices: Thresholds and postprocessing, tuning included.
+        engine: The engine that runs the network.
         model: SHA-256 of the weights.
-        exports: SHA-256 of the files that compute each model, where they are exports.
+        exports: SHA-256 of the export files used for each model, if any.
     """
     return {
         "threshold": choices.decisions.thresholds,
@@ -153,21 +153,21 @@ def asked_of_all(choices: Choices, engine: Engine, model: str, exports: Sequence
 
 
 def _of_box(box: FoundBox) -> dict[str, Any]:
-    """What finds the part of a scan that the network is shown."""
+    """Return the record of the model that finds the box to segment."""
     return box.rule.model_dump(mode="json") | {"finder_sha256": box.sha256}
 
 
 def _of_tuning(tuned: Tuned) -> dict[str, Any]:
-    """How many cases chose, and what it gains on patients that did not, which older records do not say."""
+    """Return the record of a tuning: its number of cases, and its gain on other patients, which older ones lack."""
     return {"cases": tuned.cases} | ({} if tuned.gain is None else {"gain": round(tuned.gain, 4)})
 
 
 def exports_of(models: Sequence[Model], engines: Sequence[Engine]) -> list[dict[str, str]]:
-    """Files of exports, with their SHA-256, that compute each of the models; empty where the weights do.
+    """Return for each model the export files that it runs from, with their SHA-256; empty if it runs from the weights.
 
     Args:
-        models: As loaded.
-        engines: Of each.
+        models: The loaded models.
+        engines: The engine of each.
     """
     found = []
     for model, engine in zip(models, engines, strict=True):
@@ -178,11 +178,11 @@ def exports_of(models: Sequence[Model], engines: Sequence[Engine]) -> list[dict[
 
 
 def asked_of(scan: Scan, source: ScanSource, options: PredictOptions) -> dict[str, Any]:
-    """What one result depends on besides.
+    """Return the further settings that one result depends on.
 
     Args:
         scan: The scan.
-        source: What lies there.
+        source: The files of the scan.
         options: The requested options.
     """
     there = (*source.files, *detached(source))
@@ -195,24 +195,24 @@ def asked_of(scan: Scan, source: ScanSource, options: PredictOptions) -> dict[st
             "sha256": _state_of(files, scan.path),
         },
         "options": deciding(options.model_copy(update={"strict": False, "force": False})),
-        **({"strict": True} if options.strict else {}),  # what passed serves a run that is not strict, too
+        **({"strict": True} if options.strict else {}),  # a strict result also serves a run that is not strict
         "preview": options.lang if options.preview else None,
         **({"page_3d": options.lang} if options.page_3d else {}),
     }
 
 
 def _state_of(files: Sequence[SourceFile], path: Path) -> str:
-    """A digest of each file's name, size and times: another file of the same size and time has another change time."""
+    """Return a digest of each file's name, size and times; the change time reveals replaced files."""
     states = [(os.path.relpath(f.path, path), f.size, f.modified_ns, f.changed_ns) for f in files]
     return hashlib.sha256(repr(sorted(states)).encode()).hexdigest()
 
 
 def done_before(scan: Scan, asked: dict[str, Any]) -> ScanDone | None:
-    """The end of a scan whose result is there, whole and made of the same; else None.
+    """Return the outcome of a scan whose complete result with the same settings exists; else None.
 
     Args:
         scan: The scan.
-        asked: What its result depends on.
+        asked: The settings that its result depends on.
     """
     path = record_path(scan)
     try:
@@ -233,14 +233,14 @@ def record_of(
     seconds: dict[str, float],
     rating: SelfRating | None,
 ) -> dict[str, Any]:
-    """What is known of a result.
+    """Return the record of a result.
 
     Args:
-        asked: What it depends on.
-        written: Its files, and the formats that are not among them.
-        notices: What was noticed.
-        seconds: By stage.
-        rating: The model's own of it, if it was asked for.
+        asked: The settings that it depends on.
+        written: The files written, and formats that failed.
+        notices: The notices.
+        seconds: Seconds by stage.
+        rating: The model's self-rating, if requested.
     """
     record = asked | {
         "files": list(written.files),
@@ -256,11 +256,11 @@ def record_of(
 
 
 def write_record(scan: Scan, record: dict[str, Any]) -> None:
-    """Write what is known of a result beside it.
+    """Write the record of a result next to it.
 
     Args:
         scan: The scan.
-        record: Of `record_of`.
+        record: The record from `record_of`.
 
     Raises:
         OutputError: If it cannot be written.
@@ -269,16 +269,16 @@ def write_record(scan: Scan, record: dict[str, Any]) -> None:
 
 
 def write_failure(scan: Scan, asked: dict[str, Any], reason: str, traceback: str) -> Path | None:
-    """Write where something unforeseen ended a scan, in the place of its record.
+    """Write the traceback of an unexpected error in place of the record of a scan.
 
     Args:
         scan: The scan.
-        asked: What its result would have depended on, as far as that was known.
+        asked: The settings of the result, as far as known.
         reason: The error.
         traceback: The traceback of the error.
 
     Returns:
-        The file; None if it cannot be written, which is no reason to end the other scans.
+        Path of the file; None if it cannot be written.
     """
     path = record_path(scan)
     try:
@@ -291,13 +291,13 @@ def write_failure(scan: Scan, asked: dict[str, Any], reason: str, traceback: str
 def write_manifest(
     results: Sequence[ScanDone], of_all: dict[str, Any], path: Path, left_out: Sequence[str] = ()
 ) -> None:
-    """What became of each scan: its files, seconds by stage, peak memory and warnings, or why it failed.
+    """Write the manifest: for each scan its files, seconds by stage, peak memory and warnings, or its error.
 
     Args:
-        results: In order.
-        of_all: What every result depends on.
+        results: The outcomes, in order.
+        of_all: The settings that every result depends on.
         path: The JSON file.
-        left_out: What was found and is no scan of these, each with the reason.
+        left_out: Files left out, each with the reason.
 
     Raises:
         OutputError: If it cannot be written.

@@ -1,4 +1,4 @@
-"""`tomoseg preprocess`: a dataset made fast, written once."""
+"""`tomoseg preprocess`: a dataset resampled and compressed once, for fast training."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from tomoseg.volume import seen
 from tomoseg.workflows.datasets import open_dataset
 
 MOST_WORKERS = 8
-"""More cases at once than this take memory and wait for the disk."""
+"""Maximum number of processes; more take memory and wait for the disk."""
 
 NOT_SURE = "expected masks that the model is sure of, got none: it found nothing, or the scan is unlike its training"
-"""Of a case of which nothing is trusted."""
+"""Error of a case without trusted masks."""
 
 LOW_CEILING = 0.9
 """Below this Dice after going to the grid and back, the grid is too coarse for a structure."""
@@ -51,7 +51,7 @@ LOW_CEILING = 0.9
 
 @dataclass(frozen=True)
 class CaseDone:
-    """Told after each case: its record, or why it failed."""
+    """The outcome of one case: its record, or the error."""
 
     name: str
     record: CaseRecord | None
@@ -170,10 +170,10 @@ def preprocess(
 
 
 def preprocess_some(cases: Mapping[str, Sequence[Case]], labels: LabelSet, grid: GridConfig, output: Path) -> None:
-    """Put a case of each split on a grid, to try something on them.
+    """Preprocess one case of each split on a grid, for measurements.
 
     Args:
-        cases: By the split that each is for; the first of them that can be read is taken.
+        cases: Candidates by split; the first readable one is taken.
         labels: The dataset's structures.
         grid: The network's grid.
         output: An empty folder.
@@ -190,10 +190,10 @@ def preprocess_some(cases: Mapping[str, Sequence[Case]], labels: LabelSet, grid:
 
 
 def _readable(tasks: Iterable[_Task]) -> Iterator[str]:
-    """The names of those that are written, one after the other, without those that cannot be read.
+    """Write the tasks in order and yield their names, without unreadable ones.
 
     Raises:
-        OutputError: If one cannot be written.
+        OutputError: If a case cannot be written.
     """
     for task in tasks:
         try:
@@ -205,13 +205,13 @@ def _readable(tasks: Iterable[_Task]) -> Iterator[str]:
 
 
 def _noticed(cases: Sequence[Case], records: Sequence[CaseRecord]) -> list[Notice]:
-    """What was noticed of the scans, by the names of their cases."""
+    """Return the notices about the scans, with the names of their cases."""
     scans = {case.name: case.ct for case in cases}
     return gathered((one.name, notice.without(scans[one.name])) for one in records for notice in one.warnings)
 
 
 def _done(results: Iterable[CaseDone], on_case: Callable[[CaseDone], None]) -> tuple[list[CaseRecord], dict[str, str]]:
-    """The records of what was done, and why the rest failed, both by name."""
+    """Return the records of the cases done, and the errors of the others by name."""
     records, failed = [], {}
     for result in results:
         on_case(result)
@@ -225,9 +225,9 @@ def _done(results: Iterable[CaseDone], on_case: Callable[[CaseDone], None]) -> t
 def believed(
     found: Dataset, config: PreprocessConfig, corrections: Path | None = None
 ) -> tuple[list[Case], list[str], list[str]]:
-    """Cases with the masks that are learned from.
+    """Return the cases with the masks to train on.
 
-    Corrections come first, since what most needs them is what a model is least sure of.
+    Corrections are applied first, since they tend to concern the masks that a model is least sure of.
 
     Args:
         found: The dataset.
@@ -235,10 +235,10 @@ def believed(
         corrections: A folder of corrected masks.
 
     Returns:
-        The cases, what was left out of a model's own masks, and which corrections were, in sentences.
+        The cases, the predicted masks left out, and sentences about corrections left out.
 
     Raises:
-        DatasetError: If a mask to be left out is none, or nothing is left. If a correction cannot be read.
+        DatasetError: If a mask to leave out does not exist, nothing is left, or a correction cannot be read.
         LabelError: If a structure's name cannot be used.
     """
     wanted = without_masks(found.cases, config.leave_out)
@@ -250,11 +250,11 @@ def believed(
 
 
 def without_masks(cases: Sequence[Case], masks: Sequence[str]) -> list[Case]:
-    """Cases in which some masks count as not annotated.
+    """Return the cases with some masks marked as not annotated.
 
     Args:
-        cases: As found.
-        masks: Which, as CASE/STRUCTURE.
+        cases: The cases found.
+        masks: Masks to leave out, as CASE/STRUCTURE.
 
     Raises:
         DatasetError: If one names no annotated structure of a case.
@@ -272,7 +272,7 @@ def without_masks(cases: Sequence[Case], masks: Sequence[str]) -> list[Case]:
 
 
 def ceilings(records: Iterable[CaseRecord], labels: LabelSet) -> dict[str, float | None]:
-    """Mean Dice of each structure after going to the grid and back; None where it never occurs."""
+    """Return the mean Dice of each structure after resampling to the grid and back; None if it never occurs."""
     found: dict[str, list[float]] = {name: [] for name in labels.names}
     for record in records:
         for channel, dice in record.ceiling.items():
@@ -281,14 +281,14 @@ def ceilings(records: Iterable[CaseRecord], labels: LabelSet) -> dict[str, float
 
 
 def _run(tasks: list[_Task], workers: int, spread: Spread, folders: Folders) -> Iterator[CaseDone]:
-    """Each case, by so many processes where nobody else was asked for."""
+    """Yield the outcome of each case, from `workers` processes here or from a cluster."""
     who = Spread(on=f"processes:{workers}") if spread.on == "here" and workers > 1 else spread
     work = CaseFunction[_Task, CaseDone](_attempt, _unable)
     yield from (done for _, done in run_cases(work, tasks, who, folders=folders))
 
 
 def _workers(config: PreprocessConfig, spread: Spread, processors: int) -> int:
-    """How many processes share this machine."""
+    """Return the number of processes on this machine."""
     return place_of(spread).workers if spread.on != "here" else config.workers or min(processors, MOST_WORKERS)
 
 
@@ -297,7 +297,7 @@ def _unable(task: _Task, reason: str) -> CaseDone:
 
 
 def _attempt(task: _Task) -> CaseDone:
-    """One case; what is wrong with it is reported and stops no other."""
+    """Preprocess one case; its errors are returned and do not stop other cases."""
     try:
         fingerprint = _fingerprint(task)
         existing = _existing(task, fingerprint)
@@ -334,12 +334,12 @@ def _write(task: _Task, fingerprint: str) -> CaseRecord:
     )
     with whole_folder(task.folder, replace=True) as aside:
         record = write_case(given, aside, task.grid, keep_native=task.keep_native, threads=task.threads)
-        remove_file(task.output / INDEX)  # what can be opened is complete, and of one run
+        remove_file(task.output / INDEX)  # a dataset with an index is complete, and from one run
         return record
 
 
 def _existing(task: _Task, fingerprint: str) -> CaseRecord | None:
-    """The case as it is there, unless it is damaged, out of date, or from before all was kept that is now."""
+    """Return the existing case, unless it is damaged, out of date, or in an older format."""
     try:
         case = PreprocessedCase(task.folder, "validation" if task.keep_native else "train", OpenArrays())
         case.check()
@@ -351,10 +351,10 @@ def _existing(task: _Task, fingerprint: str) -> CaseRecord | None:
 
 
 def _fingerprint(task: _Task) -> str:
-    """Changes when a file's bytes or time, the grid or the label set does; slices and files of voxels are among them.
+    """Return a hash of the files' contents and times, slices and voxel files included, the grid and the label set.
 
-    Bytes alone would do for what comes out. A file that was written again is read again, too, which shows
-    whether it can be.
+    Contents alone would determine the output; with the time, a file that was written again is read again, which shows
+    whether it can be read.
     """
     case = task.case
     files = [file for path in (case.ct, *sorted(case.mask_files)) for file in files_of(path)]
@@ -373,7 +373,7 @@ def _fingerprint(task: _Task) -> str:
 
 
 def _state_of(path: Path) -> tuple[int, str] | None:
-    """When a file was written and the SHA-256 of its bytes; None where it cannot be read, which its reader tells."""
+    """Return the modification time and SHA-256 of a file; None if it cannot be read, which its reader reports."""
     try:
         with path.open("rb") as file:
             return path.stat().st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()
@@ -382,10 +382,10 @@ def _state_of(path: Path) -> tuple[int, str] | None:
 
 
 def _check_output(output: Path, labels: LabelSet, grid: GridConfig) -> list[str]:
-    """A warning if what is there numbers its structures otherwise, which changes no array.
+    """Return a warning if an existing dataset numbers its structures differently, which changes no array.
 
     Raises:
-        DatasetError: If a dataset of another grid or of other structures is there.
+        DatasetError: If the existing dataset has another grid or other structures.
     """
     if not (output / INDEX).exists():
         return []

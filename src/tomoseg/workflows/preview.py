@@ -1,4 +1,4 @@
-"""`tomoseg preview`: training slices as the network will be shown them."""
+"""`tomoseg preview`: training slices as the network sees them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SAMPLES = 16
 
 
 def preview(preprocessed: Path, output: Path, config: TrainConfig) -> int:
-    """Draw the first slices that training would take, each with its structures and what was done to it.
+    """Draw the first training slices, each with its structures and augmentation.
 
     Of several windows the first is shown.
 
@@ -35,7 +35,7 @@ def preview(preprocessed: Path, output: Path, config: TrainConfig) -> int:
         config: The settings of the training.
 
     Returns:
-        How many were drawn.
+        Number of slices drawn.
 
     Raises:
         DatasetError: If the dataset cannot be used, or has no training cases.
@@ -66,11 +66,11 @@ def preview(preprocessed: Path, output: Path, config: TrainConfig) -> int:
 
 
 def sample_of(slices: DrawnSlices, draw: Draw, config: TrainConfig) -> Sample:
-    """One slice as training takes it, or the middle one of a block.
+    """Return one training slice, or the middle one of a block.
 
     Args:
-        slices: What it is drawn from.
-        draw: Which it is.
+        slices: The slices to draw from.
+        draw: The draw.
         config: The settings of the training.
     """
     augmentation = config.augmentation
@@ -97,7 +97,7 @@ def sample_of(slices: DrawnSlices, draw: Draw, config: TrainConfig) -> Sample:
 
 
 def _words_of_position(batch: Batch, config: TrainConfig) -> tuple[str, ...]:
-    """Where the network is told that a slice lies; `-` is left or posterior."""
+    """Return in words the position given to the network; `-` is left or posterior."""
     if batch.positions_mm is None:
         return ()
     moved = draw_change(batch.keys[0], config.augmentation).misplaced_mm if config.augmentation.enabled else 0.0
@@ -106,7 +106,7 @@ def _words_of_position(batch: Batch, config: TrainConfig) -> tuple[str, ...]:
 
 
 def _words_of_reading(slices: DrawnSlices, draw: Draw, config: TrainConfig) -> tuple[str, ...]:
-    """What was done to a slice as it was read, before what `Change` describes."""
+    """Return in words the changes made to a slice while reading it, before those in `Change`."""
     said = []
     if slices.sides is not None and slices.sides.drawn(draw.key):
         said.append(say("sides exchanged", config.lang))

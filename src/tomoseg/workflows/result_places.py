@@ -1,4 +1,4 @@
-"""Whether the result of a scan can be written where it goes: asked before the scan is read."""
+"""Check that the result of a scan can be written, before the scan is read."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def check_places(scan: Scan, options: PredictOptions, structures: Sequence[str] 
     """Refuse a place where a result could not be written.
 
     Args:
-        scan: Where its result goes.
-        options: What is written.
-        structures: After which files are named; none where they are not known yet.
+        scan: The scan, with the place of its result.
+        options: The requested options.
+        structures: Structures that files are named after; empty if not known yet.
 
     Raises:
-        OutputError: If a folder cannot be made or written into, a folder is in the place of a file or a file in that of
-            a folder, or a name is longer than names can be there.
+        OutputError: If a folder cannot be created or written to, a folder is in the place of a file or the reverse, or
+            a name is too long for the file system.
     """
     own, place = _folders(scan, options, structures), record_path(scan).parent
     if stem_of(scan) is None:
@@ -36,7 +36,7 @@ def check_places(scan: Scan, options: PredictOptions, structures: Sequence[str] 
 
 
 def _files(scan: Scan, options: PredictOptions) -> list[str]:
-    """Names of the files that lie beside the record."""
+    """Return the names of the files next to the record."""
     stem = stem_of(scan)
     layouts = ("one file",) if stem is None else ("one file", "file per structure")
     kinds = [FORMATS[name] for name in options.format]
@@ -49,7 +49,7 @@ def _files(scan: Scan, options: PredictOptions) -> list[str]:
 
 
 def _folders(scan: Scan, options: PredictOptions, structures: Sequence[str]) -> dict[Path, list[str]]:
-    """The folders of what has a file for each structure, with the names of these."""
+    """Return the folders with one file per structure, with the names of these files."""
     stem = stem_of(scan)
     found: dict[Path, list[str]] = {}
     for name in options.format:

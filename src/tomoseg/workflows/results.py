@@ -1,4 +1,4 @@
-"""What a result is written as, and where: masks in any of the formats, probabilities, statistics, a picture."""
+"""Output files of a result and their paths: masks in any format, probabilities, statistics, a picture."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ Result = LabelMap | Segmentation
 
 @dataclass
 class Written:
-    """What was written.
+    """The files of a result.
 
     Attributes:
-        files: Names from where the record lies.
-        notices: What could not be as it should.
+        files: Paths relative to the folder of the record.
+        notices: Notices about compromises in the output.
         failed: Formats that could not be written, with the reason.
     """
 
@@ -44,11 +44,11 @@ class Written:
 
 
 def check_formats(formats: Sequence[str], *, page_3d: bool = False) -> None:
-    """Refuse what cannot be written, before anything is computed.
+    """Refuse formats that cannot be written, before any computation.
 
     Args:
         formats: Names of `FORMATS`.
-        page_3d: A page in 3D is wanted too.
+        page_3d: Whether a 3D page is requested too.
 
     Raises:
         ConfigError: If there is no format, one is unknown, or a package for it is missing.
@@ -64,15 +64,15 @@ def check_formats(formats: Sequence[str], *, page_3d: bool = False) -> None:
 
 
 def impossible_formats(grid: SourceGrid, formats: Sequence[str], path: Path) -> dict[str, str]:
-    """The formats that a scan cannot have, with the reason.
+    """Return the formats that a scan cannot have, with the reason.
 
     Args:
-        grid: The scan's.
+        grid: Grid of the scan.
         formats: The requested formats.
         path: The scan, for messages.
 
     Raises:
-        InputError: If it can have none of those asked for.
+        InputError: If it can have none of the requested formats.
     """
     found = {}
     for name in formats:
@@ -89,24 +89,24 @@ def impossible_formats(grid: SourceGrid, formats: Sequence[str], path: Path) -> 
 
 
 def unwritten_message(not_written: Mapping[str, str]) -> str:
-    """One message of all formats that were not written."""
+    """Return one message about all formats that were not written."""
     return "; ".join(dict.fromkeys(not_written.values()))
 
 
 def result_path(scan: Scan, name: str, joint: Literal[".", "_"] = ".") -> Path:
-    """A file among the masks, or beside the label map and named after it.
+    """Return the path of a file in the folder of masks, or next to the label map and named after it.
 
     Args:
-        scan: Where results go.
-        name: What it is called among masks.
-        joint: What comes between the label map's name and this one.
+        scan: The scan, with the place of its result.
+        name: Name of the file in a folder of masks.
+        joint: Separator between the label map's name and this name.
     """
     stem = stem_of(scan)
     return scan.output / name if stem is None else scan.output.with_name(f"{stem}{joint}{name}")
 
 
 def stem_of(scan: Scan) -> str | None:
-    """The label map's name without its suffix; None where the output is a folder of masks."""
+    """Return the label map's name without its suffix; None if the output is a folder of masks."""
     return nifti_stem(scan.output) if scan.output.name.endswith(LABEL_MAP_SUFFIXES) else None
 
 
@@ -117,10 +117,10 @@ def write_result(
 
     Args:
         result: Masks or a label map.
-        confidence: Probabilities, if they are wanted.
-        scan: Where results go.
-        formats: At least one; `formats.FORMATS` has them.
-        made_by: What is said of the algorithm.
+        confidence: Probabilities to write, if any.
+        scan: The scan, with the place of its result.
+        formats: At least one name of `formats.FORMATS`.
+        made_by: Provenance of the masks.
 
     Raises:
         TomosegError: If no format could be written, or probabilities could not.
@@ -136,9 +136,9 @@ def write_result(
 
 
 def _write_each(result: Result, targets: Mapping[str, Target]) -> tuple[list[Path], dict[str, str]]:
-    """The files, and the formats that could not be written, with the reason; an error if none could.
+    """Write each format; return the files, and the formats that failed with the reason. Raise if all failed.
 
-    A fault of ours or a library's is raised too, once the other formats are written.
+    Unexpected errors are raised too, once the other formats are written.
     """
     files: list[Path] = []
     failed: dict[str, TomosegError] = {}
@@ -149,7 +149,7 @@ def _write_each(result: Result, targets: Mapping[str, Target]) -> tuple[list[Pat
         except TomosegError as error:
             failed[name] = error
             if FORMATS[name].layout == "one file":
-                with suppress(OutputError):  # a former result's would pass for this one's
+                with suppress(OutputError):  # else a former result's file would pass for this one's
                     remove_file(target.path)
         except Exception as error:
             unforeseen.append(error)
@@ -180,16 +180,16 @@ def _write_probabilities(result: Result, confidence: Confidence, scan: Scan) -> 
 
 
 def statistics_path(scan: Scan) -> Path:
-    """Where what was measured of a result is written."""
+    """Return the path of the statistics of a result."""
     return result_path(scan, "statistics.json")
 
 
 def write_statistics(measured: Sequence[Measurement], scan: Scan) -> str:
-    """Write what was measured of each structure, one entry each; null where something cannot be said, with the reason.
+    """Write the measurements of each structure as JSON; missing values are null, with the reason.
 
     Args:
         measured: The measurements of the structures, in channel order.
-        scan: Where results go.
+        scan: The scan, with the place of its result.
 
     Returns:
         The file's name.
@@ -209,12 +209,12 @@ def _entry(measured: Measurement) -> dict[str, object]:
 
 
 def page_3d_path(scan: Scan) -> Path:
-    """Where the page in 3D is written."""
+    """Return the path of the 3D page."""
     return result_path(scan, "page_3d.html", "_")
 
 
 def write_result_page(result: Result, scan: Scan, lang: Language) -> str:
-    """Write the page on which a result is turned in 3D.
+    """Write the 3D page of a result.
 
     Returns:
         The file's name.
@@ -230,12 +230,12 @@ def write_result_page(result: Result, scan: Scan, lang: Language) -> str:
 
 
 def preview_path(scan: Scan) -> Path:
-    """Where the picture is drawn."""
+    """Return the path of the picture."""
     return result_path(scan, "preview.png", "_")
 
 
 def write_preview(result: Result, volume: Volume, scan: Scan, lang: Language, notices: Sequence[Notice] = ()) -> str:
-    """Draw a picture to judge the result by, in `en` or `fr`, with the warnings about the scan.
+    """Draw an overview picture of the result, in `en` or `fr`, with the warnings about the scan.
 
     Returns:
         The file's name.

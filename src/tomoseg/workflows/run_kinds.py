@@ -1,4 +1,4 @@
-"""What kind of training run a folder holds, finished or not."""
+"""The kind of training run in a folder, finished or not."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ONE, OF_FOLDS, OF_VIEWS = "one network", "folds", "views"
 
 
 def kind_in(output: Path) -> str | None:
-    """The kind of the run in a folder; None where none has begun.
+    """Return the kind of the run in a folder; None if none has begun.
 
     Args:
-        output: The run folder, there or not.
+        output: The run folder; it need not exist.
     """
     if (output / LAST).exists():
         return ONE
@@ -26,13 +26,13 @@ def kind_in(output: Path) -> str | None:
 
 
 def settings_in(output: Path) -> Path | None:
-    """The file of a run's settings; None where nothing has been learned with any yet.
+    """Return the path of a run's settings; None if training has not begun.
 
-    Of a run of several networks they are its own, which are written once the first of these has ended or was stopped;
-    before that the settings of that network.
+    A run of several networks has settings of its own, written once the first network has ended or was stopped; before
+    that, they are those of that network.
 
     Args:
-        output: The run folder, there or not.
+        output: The run folder; it need not exist.
     """
     parts = (output, part_of(output, 1), *(output / view for view in AXES))
     begun = [part / CONFIG for part in parts if (part / CONFIG).is_file() and (part / LAST).is_file()]

@@ -1,4 +1,4 @@
-"""What each of many scans is called: as its files and folders are, each name once, without identifiers."""
+"""Unique names for scans, from their files and folders, without identifiers."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from tomoseg.files.scan import scan_stem
 from tomoseg.files.source import ScanSource
 
 MOST_BYTES = 150
-"""A longer name is cut: files that lie beside a result add to it."""
+"""Maximum length of a name in bytes, which leaves room for the suffixes of files next to a result."""
 
 _PLACEHOLDER = "UID"
 
 
 def names_of(found: Sequence[tuple[Path, ScanSource | None]], root: Path | None = None) -> list[str]:
-    """A name for each scan, in the same order.
+    """Return a unique name for each scan, in the same order.
 
-    A volume is called as its file, a `ct.nii.gz` as its folder, DICOM as all folders from the root down to it. Names
-    that are alike, whether or not letters are capital, get the folders above them in front, and numbers if need be.
+    A volume is named after its file, a `ct.nii.gz` after its folder, DICOM after all folders from the root. Names that
+    are equal except for case get the folders above them as a prefix, and numbers if necessary.
 
     Args:
-        found: Where each lies, and what is known of it.
-        root: The folder around them all; the nearest one if None.
+        found: Path of each scan, and its source if known.
+        root: The common folder; the nearest one if None.
 
     Example:
         >>> names_of([(Path("c/a/x.nii.gz"), None), (Path("c/b/X.nii.gz"), None), (Path("c/p/ct.nii.gz"), None)])
@@ -55,7 +55,7 @@ def _short(path: Path, source: ScanSource | None, root: Path) -> str:
 
 
 def _long(path: Path, root: Path) -> str:
-    """All folders from the root down, and the file."""
+    """Return the name from all folders below the root, and the file."""
     path, root = path.absolute(), root.absolute()
     inside = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
     parts = list(inside.parts)
@@ -65,7 +65,7 @@ def _long(path: Path, root: Path) -> str:
 
 
 def _clean(part: str) -> str:
-    """A part of a path in the form that names are compared in; empty where it is an identifier alone."""
+    """Return a normalised part of a path; empty if it is only an identifier."""
     text = unicodedata.normalize("NFC", without_uids(part)).replace("\ufffd", "_")
     return "" if text == _PLACEHOLDER else text
 
@@ -83,7 +83,7 @@ def _cut(name: str) -> str:
 
 
 def _numbered(names: Sequence[str]) -> list[str]:
-    """Each name once: those that are alike are numbered from 1."""
+    """Make names unique by numbering equal ones from 1."""
     counts = Counter(map(_folded, names))
     taken = {name for name, count in counts.items() if count == 1}
     numbers = Counter[str]()

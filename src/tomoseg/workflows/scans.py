@@ -1,4 +1,4 @@
-"""Which scans a command is about, what lies among them that is none, and where each one's result goes."""
+"""The scans of a command, the files left out, and the place of each result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tomoseg.workflows.maps import without_maps
 from tomoseg.workflows.scan_names import names_of
 
 LIST_SUFFIX = ".txt"
-"""A file of this kind lists scans, one path a line."""
+"""Suffix of lists of scans, one path per line."""
 
 _KINDS = {"dicom": "DICOM", "zip": "in zip archives", "nifti": "NIfTI", "nrrd": "NRRD", "metaimage": "MetaImage"}
 _ORDER = tuple(_KINDS.values())
@@ -32,11 +32,11 @@ class Scan:
     """A scan to be segmented.
 
     Attributes:
-        name: What it is called.
-        path: Where it lies.
-        output: Where its result goes: a file for a label map, else a folder.
-        is_only: It was named itself, or is the one DICOM scan of a folder; its result goes to the output itself.
-        found: What lies there, if that had to be known to tell that it is a scan.
+        name: Name of the scan.
+        path: Path of the scan.
+        output: Place of its result: a file for a label map, else a folder.
+        is_only: Whether it was given itself, or is the only DICOM scan of a folder; its result is the output itself.
+        found: The source at the path, if it was opened to find the scan.
     """
 
     name: str
@@ -46,23 +46,23 @@ class Scan:
     found: ScanSource | None = None
 
     def source(self) -> ScanSource:
-        """What lies there: as it was found, else looked at now.
+        """Return the source at the path, as found, or else opened now.
 
         Raises:
-            InputError: If it cannot be looked into, or is a folder without DICOM that does not hold just one scan.
+            InputError: If it cannot be read, or is a folder without DICOM that does not hold exactly one scan.
         """
         return self.found or look(self.path)
 
 
 @dataclass(frozen=True)
 class FoundScans:
-    """What a command is about.
+    """The scans found at a place.
 
     Attributes:
-        place: What was named.
+        place: The given path.
         scans: The scans.
-        left_out: What may be a scan and is none of these, with the reason.
-        others: What is known to be no scan, and how often it is there.
+        left_out: Possible scans that are left out, with the reason.
+        others: Counts of files that are not scans, by kind.
     """
 
     place: Path
@@ -71,7 +71,7 @@ class FoundScans:
     others: Counter[str] = field(default_factory=Counter)
 
     def summary(self) -> str:
-        """How many scans of which kind, what is left out and why, and what else is there, in one line."""
+        """Return one line with the numbers of scans by kind, of files left out with reasons, and of other files."""
         listed = listed_kinds(scan.found.kind for scan in self.scans if scan.found is not None)
         words = [f"{len(self.scans)} scan{'' if len(self.scans) == 1 else 's'}{': ' if listed else ''}{listed}"]
         if self.left_out:
@@ -81,12 +81,12 @@ class FoundScans:
         return "; ".join(words)
 
     def reasons(self) -> list[str]:
-        """What was left out, each with the reason, as it is shown."""
+        """Return the files left out with their reasons, as text."""
         return [f"{shown(one.path, self.place)} ({one.why})" for one in self.left_out]
 
 
 def listed_kinds(kinds: Iterable[ScanKind]) -> str:
-    """How many scans there are of each kind, most first.
+    """Return the number of scans of each kind as text, the most frequent first.
 
     Example:
         >>> listed_kinds(["nifti", "dicom", "dicom"])
@@ -98,7 +98,7 @@ def listed_kinds(kinds: Iterable[ScanKind]) -> str:
 
 
 def _counted(what: str, count: int) -> str:
-    """How many there are of what is named in the plural.
+    """Return a count with its noun, given in the plural.
 
     Example:
         >>> _counted("dose grids", 1), _counted("masks beside a scan", 2)
@@ -117,20 +117,20 @@ def find_scans(
     series: int | None = None,
     force: bool = False,
 ) -> FoundScans:
-    """The scans of a path and where their results go.
+    """Find the scans at a path, and the places of their results.
 
     Args:
-        scans: A scan (a file, or a folder of DICOM), a folder with scans in whatever folders (`files.cohort`), a
-            pattern such as `scans/*.nii.gz`, or a `.txt` file with one path a line (from where the list lies).
-        output: For one scan its result, for many the folder of all results.
+        scans: A scan (a file, or a folder of DICOM), a folder with scans at any depth (`files.cohort`), a pattern such
+            as `scans/*.nii.gz`, or a `.txt` file with one path per line (relative to the list).
+        output: The result of a single scan, or the folder of all results.
         label_map: Whether a result is a file.
         part: `2/8` keeps every eighth scan, from the second.
-        series: Which of several DICOM series is asked for; a folder of DICOM of one study is one scan then.
+        series: Number of the requested DICOM series; a folder of DICOM of one study is then one scan.
         force: Whether label maps count as scans.
 
     Raises:
-        InputError: If there is none, or the part is none.
-        OutputError: If the output is a file where a folder is needed, or a result would take the place of a scan.
+        InputError: If there is no scan, or the part is invalid.
+        OutputError: If the output is a file where a folder is needed, or a result would overwrite a scan.
     """
     found = _found(scans, output, label_map, series, force)
     _check_spares_scans(found.scans)
@@ -162,7 +162,7 @@ def _found(scans: Path, output: Path, label_map: bool, series: int | None, force
 
 
 def _of_file(path: Path, output: Path, label_map: bool, series: int | None) -> FoundScans:
-    """A file is a scan; an archive may hold several."""
+    """Find the scans of a file: one, or several for an archive."""
     cohort = _in_file(path)
     found = FoundScans(path, [], _lost(cohort, series), cohort.others)
     if len(cohort.scans) < 2 or (series is not None and cohort.is_one_study):
@@ -171,15 +171,15 @@ def _of_file(path: Path, output: Path, label_map: bool, series: int | None) -> F
 
 
 def _lost(cohort: Cohort, series: int | None) -> tuple[Lost, ...]:
-    """What is left out: of several series of a study those that are not taken, unless one was asked for."""
+    """Return the files left out: without a requested series, also the unused series of each study."""
     return cohort.left_out if series is not None else (*cohort.left_out, *cohort.unchosen)
 
 
 def scans_below(place: Path) -> FoundScans | None:
-    """The scans of a folder or an archive that are looked at one by one; None where it holds one, and nothing else.
+    """Find the scans of a folder or an archive; None if it holds a single scan and nothing else.
 
     Raises:
-        InputError: If it cannot be looked into.
+        InputError: If it cannot be read.
     """
     cohort = find_cohort(place) if place.is_dir() else _in_file(place)
     kept, maps = without_maps(cohort.scans)
@@ -192,9 +192,9 @@ def scans_below(place: Path) -> FoundScans | None:
 
 
 def _only_dicom(cohort: Cohort, series: int | None) -> ScanSource | None:
-    """The DICOM of a folder that is one scan: where there is one and no volume beside it, or a series of one study.
+    """Return the DICOM of a folder that counts as one scan: a single one without volumes, or a series of one study.
 
-    Where no slices are, all of it is taken, so that reading says what it is.
+    Without any slices all files are taken, so that reading reports what they are.
     """
     if cohort.dicom is None or any(scan.kind != "dicom" for scan in cohort.scans):
         return None
@@ -204,7 +204,7 @@ def _only_dicom(cohort: Cohort, series: int | None) -> ScanSource | None:
 
 
 def _at(paths: Sequence[Path], series: int | None) -> tuple[list[tuple[Path, ScanSource | None]], tuple[Lost, ...]]:
-    """What lies at paths that were listed one by one: of folders with several scans all of them, and what is lost."""
+    """Return the scans at listed paths, with all scans of each folder, and the files left out."""
     found: list[tuple[Path, ScanSource | None]] = []
     left_out: list[Lost] = []
     for path in paths:
@@ -217,7 +217,7 @@ def _at(paths: Sequence[Path], series: int | None) -> tuple[list[tuple[Path, Sca
 
 
 def _in_file(path: Path) -> Cohort:
-    """The scans of a file: several if it is an archive that holds such; what cannot be looked at fails when read."""
+    """Return the scans of a file, several for an archive; unreadable ones fail later when read."""
     try:
         source = look(path)
     except InputError:
@@ -233,13 +233,13 @@ def _check_spares_scans(found: list[Scan]) -> None:
 
 
 def is_result(path: Path, scans: Path, output: Path) -> bool:
-    """Whether a file below the scans' folder lies where an earlier run has written, in a folder of that folder."""
+    """Return whether a file in the scans' folder is a result of an earlier run, in an output folder inside it."""
     inside, place = scans.resolve(), output.resolve()
     return inside in place.parents and path.resolve().is_relative_to(place)
 
 
 def _listed(scans: Path) -> list[Path]:
-    """The scans of a list or a pattern.
+    """Return the paths of a list or a pattern.
 
     Raises:
         InputError: If there is none.
@@ -257,10 +257,10 @@ def _listed(scans: Path) -> list[Path]:
 
 
 def _of_line(line: str, folder: Path) -> Path:
-    """Where a line of a list leads; what lies in a store is listed now.
+    """Return the path in a line of a list; a URL is looked up now.
 
     Raises:
-        InputError: If it is a URL at which nothing is.
+        InputError: If there is nothing at a URL.
     """
     path = place_of(line) if is_url(line) else folder / line
     if is_mirrored(path) and not mirror(path, lazily=True):
@@ -315,7 +315,7 @@ def _to_folder(
 
 
 def _as_if_unpacked(path: Path, source: ScanSource | None) -> Path:
-    """Where a scan would lie if its archive, which holds several, were a folder."""
+    """Return the path of a scan as if its archive of several scans were a folder."""
     if source is None or source.members is None:
         return path
     return path.parent / scan_stem(path) / source.inside

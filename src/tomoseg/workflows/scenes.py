@@ -1,8 +1,8 @@
-"""What a viewer shows of a case: the scan, all masks as one volume of cells, and what is known of each structure.
+"""Scenes for the viewer: the scan, all masks as one volume of cells, and facts about each structure.
 
-Masks may overlap, and a volume of labels cannot say so. A cell is a set of structures that meet in some voxel: each
-voxel has the number of its cell, and a table says which structures a cell is of, the smallest first. A viewer gives
-every cell the colour of its first structure that is shown, so that whatever is hidden, what lies under it appears.
+Masks may overlap, which a label map cannot represent. A cell is a set of structures that share some voxel: each voxel
+has the number of its cell, and a table lists the structures of each cell, the smallest first. A viewer gives every cell
+the colour of its first visible structure, so that hiding a structure reveals those under it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from tomoseg.notices import Notice, by_weight
 from tomoseg.volume import SourceGrid, Volume
 
 MOST_CELLS = 2048
-"""The widest table of colours that every graphics card takes."""
+"""Maximum number of cells: the widest colour table that every graphics card supports."""
 
 MOST_VOXELS = 150_000_000
-"""A larger scan is shown at every other voxel: a browser holds some copies of four bytes a voxel."""
+"""Maximum voxels shown in full; of larger scans every other one, since browsers hold copies of four bytes per voxel."""
 
 FEW_VOXELS = 30
-"""A structure of fewer is likelier a remnant."""
+"""Structures with fewer voxels are probably remnants."""
 
 UNLIKE_COUNTERPART = 2.5
-"""How many times larger one side is than the other before it is said."""
+"""Ratio of the volumes of left and right from which a warning is given."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Cells:
     """Masks that may overlap, as one volume.
 
     Attributes:
-        values: `(x, y, z)`, of each voxel the number of its cell; 0 is none.
-        table: Of each cell the numbers of its structures, the smallest structure first; the first cell is empty.
-        merged: Voxels of which only the smallest structure is kept, since there were too many cells.
+        values: `(x, y, z)`, number of the cell of each voxel; 0 is none.
+        table: Numbers of the structures of each cell, the smallest structure first; the first cell is empty.
+        merged: Number of voxels that keep only their smallest structure, because there were too many cells.
     """
 
     values: UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]
@@ -47,15 +47,15 @@ class Cells:
     merged: int = 0
 
     def mask(self, number: int) -> Bool[np.ndarray, "x y z"]:
-        """The mask of a structure."""
+        """Return the mask of a structure."""
         return np.array([number in inside for inside in self.table])[self.values]
 
 
 def cells_of(masks: Sequence[BoxedMask], shape: tuple[int, int, int]) -> Cells:
-    """Put masks into one volume.
+    """Combine masks into one volume.
 
     Args:
-        masks: By number.
+        masks: The masks, indexed by number.
         shape: Number of voxels of the scan along x, y and z.
 
     Example:
@@ -69,7 +69,7 @@ def cells_of(masks: Sequence[BoxedMask], shape: tuple[int, int, int]) -> Cells:
     known: dict[tuple[int, ...], int] = {(): 0}
     values = np.zeros(shape, np.uint16, order="F")
     merged = 0
-    for number in sorted(range(len(masks)), key=lambda n: -masks[n].voxels):  # the smallest is put on top at last
+    for number in sorted(range(len(masks)), key=lambda n: -masks[n].voxels):  # smallest last, on top
         mask = masks[number]
         before = values[mask.box][mask.inside]
         put = np.zeros(len(table), np.uint16)
@@ -92,11 +92,11 @@ class Entry:
 
     Attributes:
         structure: Its name, group and colour.
-        measured: What was measured of it.
-        middle: The voxel of it that is nearest to its centre; None where it has none.
+        measured: Its measurements.
+        middle: Its voxel nearest to its centre; None if it is empty.
         warnings: `border`, `few voxels`, `unlike counterpart`.
-        dice: Against the reference, where there is one and either of them has voxels.
-        version: The correction that is shown, if it is one.
+        dice: Dice with the reference, if there is one and either mask has voxels.
+        version: Version of the correction shown, if any.
     """
 
     structure: Structure
@@ -109,16 +109,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Scene:
-    """What is shown of a case.
+    """Scan, masks and facts shown for a case.
 
     Attributes:
-        hu: `(x, y, z)`, RAS+, as it is shown.
+        hu: `(x, y, z)`, RAS+, the scan in HU at the shown voxels.
         cells: The masks on the same voxels.
-        reference: Those to compare with.
-        entries: The structures, by their numbers.
+        reference: The reference masks, if any.
+        entries: The structures, indexed by their numbers.
         grid: The scan's own grid.
-        step: Every voxel of the scan is shown, or every other one.
-        notices: What is to be known of it.
+        step: 1 if every voxel of the scan is shown, 2 if every other one is.
+        notices: Notices about the case.
     """
 
     hu: Int16[np.ndarray, "x y z"]
@@ -131,7 +131,7 @@ class Scene:
 
     @property
     def affine(self) -> np.ndarray:
-        """`(4, 4)`, index of a voxel that is shown to RAS+ mm."""
+        """`(4, 4)`, affine from indices of shown voxels to RAS+ mm."""
         return self.grid.canonical_affine @ np.diag([self.step, self.step, self.step, 1.0])
 
 
@@ -142,14 +142,14 @@ def scene_of(
     reference: Mapping[str, BoxedMask] | None = None,
     notices: Sequence[Notice] = (),
 ) -> Scene:
-    """Put together what is shown.
+    """Build the scene of a case.
 
     Args:
         volume: The scan.
         labels: All structures of both; None if there are no masks.
-        masks: By name, on the scan's voxels; one that is missing is empty.
+        masks: Masks by name, on the scan's voxels; missing ones are empty.
         reference: Masks to compare with, likewise.
-        notices: What was noticed beside what was noticed of the scan.
+        notices: Notices in addition to those of the scan.
     """
     structures = () if labels is None else labels.structures
     ours = _in_order(structures, masks, volume.shape)
@@ -197,7 +197,7 @@ def _dice(one: BoxedMask, other: BoxedMask) -> float | None:
 
 
 def _middle(mask: BoxedMask, step: int) -> tuple[int, int, int] | None:
-    """The centre may lie outside of what is bent or in two pieces: the nearest voxel inside does not."""
+    """Return the voxel of a mask nearest to its centre, which itself may lie outside of a bent structure."""
     if not mask.voxels:
         return None
     inside = np.argwhere(mask.inside)

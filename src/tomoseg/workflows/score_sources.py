@@ -1,4 +1,4 @@
-"""The two things that are evaluated: what a model predicts on a split, and masks that are there already."""
+"""Sources of scores: a model's predictions on a split, and existing masks."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ COURSE = "metrics.jsonl"
 """The records of a run's epochs, as `training/run_folder.py` names them; that module imports PyTorch."""
 
 LOOKED_AT = 16
-"""Slices of a structure among which the one that a model gets most wrong is looked for."""
+"""Number of slices of a structure among which the model's worst is chosen."""
 
 
 class ModelSource:
-    """What a model predicts on a split, beside what is known of it."""
+    """Predictions of a model on a split, with the references."""
 
     def __init__(self, model: Path, dataset: Path, options: EvaluateOptions, compute: Compute) -> None:
         self._held_out = held_out(model, dataset, options.split, compute)
@@ -62,12 +62,12 @@ class ModelSource:
         self.courses = [model / COURSE, model.parent / COURSE]
 
     def score(self, name: str, scoring: Scoring) -> CaseScore:
-        """One case."""
+        """Score a case."""
         case = self.cases[name]
         return score_case_fully(self._held_out.judge(case), case, scoring, self._choices, self.labels.names)
 
     def draw(self, name: str, structure: str, path: Path, options: EvaluateOptions) -> bool:
-        """A structure of a case; False where there is nothing to draw."""
+        """Draw a structure of a case; return False if there is nothing to draw."""
         from tomoseg.pictures.panel import draw_panel  # imports Matplotlib
 
         case, channel = self.cases[name], self._choices.labels.channel(structure)
@@ -85,7 +85,7 @@ class ModelSource:
         return True
 
     def page(self, name: str, path: Path, options: EvaluateOptions) -> None:
-        """A case in 3D, on the voxels that it was scored on."""
+        """Write the 3D page of a case, on the voxels that it was scored on."""
         case = self.cases[name]
         found, reference = masks_of_case(self._held_out.judge(case), case, self._choices)
         both = zip(found.labels, boxed_masks(found), boxed_masks(reference), strict=True)
@@ -100,10 +100,10 @@ class ModelSource:
 
 
 def _wanted_of(known: Sequence[str], wanted: Sequence[str], of_model: Sequence[str]) -> Sequence[str]:
-    """The structures that are scored: those that the dataset has as well, or of these the wanted ones.
+    """Return the structures to score: those of both model and dataset, or the wanted ones among them.
 
     Raises:
-        DatasetError: If it lacks a wanted one that the model has.
+        DatasetError: If the dataset lacks a wanted structure that the model has.
     """
     unknown = [name for name in wanted if name in of_model and name not in known]
     if unknown:
@@ -115,7 +115,7 @@ def _wanted_of(known: Sequence[str], wanted: Sequence[str], of_model: Sequence[s
 
 
 def _check_steps(choices: Choices, cases: Sequence[PreprocessedCase]) -> None:
-    """Refuse steps that look at the scan where the dataset does not keep it on the voxels that are scored.
+    """Refuse steps that use the scan if the dataset does not keep it on the scored voxels.
 
     Raises:
         ConfigError: If there are such steps and such cases.
@@ -129,7 +129,7 @@ def _check_steps(choices: Choices, cases: Sequence[PreprocessedCase]) -> None:
 
 
 class MaskSource:
-    """Masks of both sides, matched by the names of their cases."""
+    """Predicted and reference masks, matched by the names of their cases."""
 
     def __init__(self, predicted: Path, reference: Path, options: EvaluateOptions, compute: Compute) -> None:
         if predicted.is_dir() and is_model(predicted):
@@ -147,7 +147,7 @@ class MaskSource:
         self._resample = options.resample
 
     def score(self, name: str, scoring: Scoring) -> CaseScore:
-        """One case."""
+        """Score a case."""
         ours, theirs = self.cases[name]
         reference, predicted = self._open(ours, theirs)
 
@@ -160,7 +160,7 @@ class MaskSource:
         return CaseScore(name, scores, theirs.patient, reference.grid.spacing_mm)
 
     def draw(self, name: str, structure: str, path: Path, options: EvaluateOptions) -> bool:
-        """A structure of a case, if its scan is there."""
+        """Draw a structure of a case; return False without its scan."""
         from tomoseg.pictures.panel import draw_panel, worst_slice  # imports Matplotlib
 
         ours, theirs = self.cases[name]
@@ -178,24 +178,24 @@ class MaskSource:
         return True
 
     def page(self, name: str, path: Path, options: EvaluateOptions) -> None:
-        """A case in 3D."""
+        """Write the 3D page of a case."""
         reference, predicted = self._open(*self.cases[name])
         write_masks_3d(masks_3d(self.labels, predicted, reference), reference.grid, path, name, options.lang)
 
     def _open(self, ours: MaskCase, theirs: MaskCase) -> tuple[OpenMasks, OpenMasks]:
-        """Reference and prediction on one grid."""
+        """Open prediction and reference on one grid."""
         grid, owner = shared_grid(ours, theirs, self._resample)
         return OpenMasks(theirs, grid, owner), OpenMasks(ours, grid, owner, resample=self._resample)
 
 
 def matched_cases(predicted: Path, reference: Path) -> tuple[dict[str, tuple[MaskCase, MaskCase]], dict[str, str]]:
-    """Prediction and reference of each case by its name, and why a case has no other side.
+    """Return prediction and reference of each case by name, and the reason for each unmatched case.
 
     Raises:
         DatasetError: If there are no masks on a side, or no case on both.
     """
     ours, theirs = ({case.name: case for case in find_mask_cases(path)} for path in (predicted, reference))
-    if len(ours) == len(theirs) == 1:  # one of each belong together, whatever they are called
+    if len(ours) == len(theirs) == 1:  # a single pair matches, whatever the names
         ours = dict(zip(theirs, ours.values(), strict=True))
     if not ours.keys() & theirs.keys():
         raise DatasetError(
@@ -208,9 +208,9 @@ def matched_cases(predicted: Path, reference: Path) -> tuple[dict[str, tuple[Mas
 
 
 def _noticed(ours: MaskCase, theirs: MaskCase) -> tuple[Notice, ...]:
-    """What was noticed of the scan when it was segmented, and of the reference's geometry, which is scored on."""
+    """Return the notices of the segmented scan, and of the geometry of the reference."""
     told = [*noticed_of_result(ours.first_file), *noticed_of_result(theirs.first_file)]
-    with suppress(TomosegError):  # scoring it says what is wrong
+    with suppress(TomosegError):  # reported when it is scored
         told += [notice.without(theirs.first_file) for notice in noticed_of_geometry(theirs.first_file)]
     return by_weight(told)
 
@@ -218,12 +218,12 @@ def _noticed(ours: MaskCase, theirs: MaskCase) -> tuple[Notice, ...]:
 def _common_labels(
     pairs: Sequence[tuple[MaskCase, MaskCase]], wanted: Sequence[str]
 ) -> tuple[LabelSet, tuple[str, ...]]:
-    """What both sides have, and a sentence on what only one of them has.
+    """Return the structures of both sides, and sentences about those of one side only.
 
     Raises:
         ConfigError: If a wanted structure is on neither side.
         DatasetError: If there is nothing in common.
-        LabelError: If two names differ in capitals alone.
+        LabelError: If two names differ only in case.
     """
     ours, theirs = ({name for pair in pairs for name in pair[side].annotated} for side in (0, 1))
     wanted = [composed(name) for name in wanted]
@@ -254,7 +254,7 @@ def _lacking(ours: Set[str], theirs: Set[str], wanted: Sequence[str]) -> Iterato
 
 
 def _without_file(cases: Mapping[str, tuple[MaskCase, MaskCase]], names: Sequence[str]) -> tuple[str, ...]:
-    """A sentence on what some predictions have and others of the same folder lack: it counts as empty."""
+    """Return sentences about structures that some predictions have and others lack, which count as empty."""
     lacking = [
         f"{name} {structure}"
         for name, (ours, theirs) in cases.items()

@@ -1,4 +1,4 @@
-"""Engines and precisions of a model scored on the cases of a dataset, by whoever is asked to."""
+"""Scores of a model's engines and precisions on the cases of a dataset, here or distributed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tomoseg.version import __version__
 
 EngineChoice = tuple[EngineName, Precision]
 Order = tuple[EngineChoice, PreprocessedCase]
-"""A way, and what it is scored on."""
+"""An engine choice, and the case to score it on."""
 
 
 def predictor_in(model: Model, asked: EngineChoice) -> Predictor:
-    """A model computed in one way on the CPU, where they are compared.
+    """Return a predictor with one engine and precision on the CPU, where engines are compared.
 
     Args:
-        model: As it was loaded.
+        model: The loaded model.
         asked: Engine and precision.
     """
     engine, precision = asked
@@ -43,17 +43,17 @@ def score_with_engines(
     spread: Spread,
     on_case: Callable[[int, int, int], None],
 ) -> list[list[CaseScore]]:
-    """Score every way on every case; one list a way, in the order of the cases.
+    """Score every engine choice on every case; return a list per choice, in the order of the cases.
 
     Args:
-        model: Its folder.
-        known: The ways.
+        model: The model folder.
+        known: The engine choices.
         cases: The cases of a dataset, with the model's structures.
-        spread: Who does them.
+        spread: How cases are distributed to processes and machines.
         on_case: Called with the number of an engine choice, the number of its cases done and their total number.
 
     Raises:
-        ConfigError: If a case ends its workers.
+        ConfigError: If the workers of a case died.
     """
     orders = [(asked, case) for asked in known for case in cases]
     found: dict[int, CaseScore] = {}
@@ -70,7 +70,7 @@ def score_with_engines(
 
 @dataclass(frozen=True)
 class _Scoring:
-    """What is done to each case in each way."""
+    """The task of scoring cases, as sent to worker processes."""
 
     model: Path
 
@@ -85,7 +85,7 @@ class _Scoring:
 
 
 class _Opened:
-    """The model in one way at a time."""
+    """The opened model, with one engine choice at a time."""
 
     def __init__(self, model: Path) -> None:
         self._model = load_model(model)

@@ -1,4 +1,4 @@
-"""Scans of one output folder shared among workers: `tomoseg predict --join`, and how far they are: `tomoseg status`."""
+"""Scans of one output folder shared among workers: `tomoseg predict --join`, and their progress: `tomoseg status`."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ FORGOTTEN = (
     "the same command again"
 )
 RATE_SECONDS = 3600.0
-"""The rate is that of so long, or of the time since the first scan."""
+"""Maximum period in seconds over which the rate is computed."""
 
 
 def check_can_share(found: FoundScans, options: PredictOptions) -> None:
-    """Refuse what cannot be shared.
+    """Refuse a request whose scans cannot be shared.
 
     Raises:
-        ConfigError: If it is one scan, a part of them, or one that others than this process do.
+        ConfigError: If it is one scan or a part of them, or if other processes or machines do the work.
     """
     if any(scan.is_only for scan in found.scans):
         raise ConfigError(f"{found.place}: expected a folder of scans to share, got one scan; leave --join off")
@@ -52,20 +52,20 @@ def share_scans(
     options: PredictOptions,
     on_ready: Callable[[Mapping[str, Any]], None],
 ) -> Iterator[tuple[int, ScanDone]]:
-    """Do scans that nobody else is at, until all have come to an end.
+    """Process scans that no other worker has taken, until all are done.
 
     Args:
-        opened: Does one.
-        scans: All of them, the same for every worker.
+        opened: The opened task that processes one scan.
+        scans: All scans, the same for every worker.
         output: The folder of all results, which workers share.
         options: The requested options.
-        on_ready: Called with what every result depends on.
+        on_ready: Called with the settings that every result depends on.
 
     Yields:
-        Number and end of each scan that was done here, as they come; then of those that others did.
+        Number and outcome of each scan done here, in order of completion; then of those done by others.
 
     Raises:
-        ConfigError: If others are at work there and do them otherwise.
+        ConfigError: If others are at work there with other settings.
         OutputError: If the folder cannot be written to.
     """
     asked = {**opened.about, "options": deciding(options)}
@@ -91,10 +91,10 @@ def share_scans(
 
 
 def _agree(leases: Leases, asked: dict[str, Any], names: list[str]) -> None:
-    """Begin, or go on with what others have begun.
+    """Start a job, or join the one that others have started.
 
     Raises:
-        ConfigError: If others are at work and do otherwise.
+        ConfigError: If others are at work with other settings.
         OutputError: If the folder cannot be written to.
     """
     before, path = _job(leases), leases.folder / JOB
@@ -105,28 +105,28 @@ def _agree(leases: Leases, asked: dict[str, Any], names: list[str]) -> None:
     if before is not None and not is_at_work:
         is_over = leases.ended() >= set(names)
         if is_over or before["asked"] != now["asked"]:
-            leases.forget(before["scans"])  # each is looked at again: what is done and unchanged is not done again
+            leases.forget(before["scans"])  # each is checked again; unchanged results are kept
     if before != now:
         write_whole_text(path, json.dumps(now))
 
 
 def _mark(asked: Mapping[str, Any]) -> str:
-    """What every record depends on, as one word."""
+    """Return a hash of the settings that every record depends on."""
     return sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _refuse_unlike(leases: Leases) -> None:
-    """Of two that began at once and compute otherwise, one sees by now that the other holds a case.
+    """Refuse to run beside workers with other settings, which may have started at the same time.
 
     Raises:
-        ConfigError: If there is one that computes otherwise.
+        ConfigError: If there is one.
     """
     if any(one.mark != leases.mark for one in leases.at_work()):
         raise ConfigError(UNLIKE)
 
 
 def _job(leases: Leases) -> dict[str, Any] | None:
-    """What is done to which scans; None where nothing says it, or what does is damaged."""
+    """Return the settings and scans of the job; None if its record is missing or damaged."""
     try:
         job = json.loads((leases.folder / JOB).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -151,13 +151,13 @@ def _done_by_another(scan: Scan, end: Mapping[str, Any]) -> ScanDone:
 
 @dataclass(frozen=True)
 class ActiveScan:
-    """A scan that somebody is at.
+    """A scan in progress.
 
     Attributes:
         scan: Name of the scan.
-        host: The host of the machine.
-        pid: The process id of the process there.
-        tries: How often it was begun.
+        host: Host name of the machine.
+        pid: Process id there.
+        tries: Number of times it was started.
     """
 
     scan: str
@@ -168,15 +168,15 @@ class ActiveScan:
 
 @dataclass(frozen=True)
 class Status:
-    """How far workers are that share scans.
+    """Progress of workers that share scans.
 
     Attributes:
-        scans: How many there are.
-        done: How many are done.
-        failed: Why others are not, by name.
-        at_work: Those that somebody is at.
-        per_hour: Scans that came to an end, over the last hour or since the first; None where that is not known.
-        seconds_left: Until all are, at that rate; None where that is not known.
+        scans: Number of scans.
+        done: Number of scans done.
+        failed: Errors of failed scans, by name.
+        at_work: Scans in progress.
+        per_hour: Scans ended per hour, over the last hour or since the first; None if unknown.
+        seconds_left: Estimated seconds until all are done; None if unknown.
     """
 
     scans: int
@@ -188,23 +188,23 @@ class Status:
 
     @property
     def waiting(self) -> int:
-        """Scans that nobody is at."""
+        """Number of scans neither done, failed nor in progress."""
         return self.scans - self.done - len(self.failed) - len(self.at_work)
 
     def to_json(self) -> str:
-        """All of it."""
+        """Return the status as JSON."""
         return json.dumps(asdict(self) | {"waiting": self.waiting}, indent=1)
 
 
 def status(output: Path) -> Status:
-    """How far workers are that share the scans of an output folder.
+    """Return the progress of workers that share the scans of an output folder.
 
     Args:
         output: The folder of all results.
 
     Raises:
-        InputError: If nobody has shared scans there.
-        OutputError: If the folder cannot be written to, by which its file system tells the time.
+        InputError: If no scans were shared there.
+        OutputError: If the folder cannot be written to, which is needed to get the file system's time.
     """
     leases = Leases(output)
     job = _job(leases)
@@ -230,7 +230,7 @@ def status(output: Path) -> Status:
 
 
 def _per_second(times: Sequence[float], now: float) -> float | None:
-    """Ends in a second: over the last hour, or from the first end to now.
+    """Return scans ended per second, over the last hour or since the first end.
 
     Example:
         >>> _per_second([100.0, 110.0, 120.0], 120.0)

@@ -1,6 +1,6 @@
-"""How long engines take for a slice: again and again in turn, until the times are stable.
+"""Timing of engines per slice: repeated in turn until the times are stable.
 
-One cold run says nothing: it compiles, fills caches and raises the clock, and another program may run beside it.
+One cold run is not representative: it compiles, fills caches and raises the clock, and other programs may interfere.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from jaxtyping import Float32
 NetworkImage = Float32[np.ndarray, "1 w *xyz"]
 
 ROUNDS = 5
-"""The last so many rounds have to be stable, and make the figure."""
+"""Number of last rounds that have to be stable, and that the result is computed from."""
 
 STABLE = 0.1
-"""Of their median, the middle half of these rounds may be so far apart."""
+"""Maximum interquartile range of these rounds, as a fraction of their median."""
 
 MOST_SECONDS = 60.0
-"""After so many, and `ROUNDS` rounds, what is there is taken, and said not to be stable."""
+"""Maximum seconds; after these and `ROUNDS` rounds the result is marked as not stable."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds a slice.
+    """Time per slice in ms.
 
     Attributes:
-        median: The median of the last rounds, a mean over slices each.
+        median: Median of the last rounds, each a mean over slices.
         low: First quartile of these.
         high: Third quartile.
-        rounds: In all, with those of the warm-up.
+        rounds: Number of all rounds, including the warm-up.
         is_stable: Whether the quartiles of every engine lie near its median.
     """
 
@@ -48,16 +48,16 @@ def time_engines(
     images: Sequence[NetworkImage],
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[Timing]:
-    """Time what computes slices, until the times are stable.
+    """Time engines until the times are stable.
 
-    In a round each computes all slices once, and each round begins with the next of them, so that what slows the
-    machine slows all; the first round is a warm-up. It ends when of each the middle half of the last `ROUNDS` rounds
-    lies within `STABLE` of their median, or after `MOST_SECONDS` once there are so many.
+    In a round each engine computes all slices once, and each round begins with another engine, so that a slow machine
+    affects all of them; the first round is a warm-up. It ends when the interquartile range of each engine's last
+    `ROUNDS` rounds is within `STABLE` of their median, or after `MOST_SECONDS` and at least `ROUNDS` rounds.
 
     Args:
-        runs: What is timed: `run` of each engine.
-        images: Slices as networks take them.
-        clock: Seconds.
+        runs: The `run` method of each engine.
+        images: Network inputs.
+        clock: Clock in seconds.
     """
     began = clock()
     _round(runs, images, 0, clock)
@@ -75,7 +75,7 @@ def _round(
     number: int,
     clock: Callable[[], float],
 ) -> list[float]:
-    """Milliseconds a slice of each."""
+    """Return the time of each engine in ms per slice."""
     taken = [0.0] * len(runs)
     for turn in range(len(runs)):
         place = (number + turn) % len(runs)

@@ -70,7 +70,7 @@ def train_run(
 
 
 def _calibrate(data: Preprocessed, output: Path, config: TrainConfig, told: Listener) -> None:
-    """Find temperatures for the probabilities; that they cannot be found is no reason to lose what was trained."""
+    """Fit temperatures of the probabilities; a failure is reported and does not fail the training."""
     if config.folds is None and all(case.split != "validation" for case in data.cases):
         return
     told.on_stage("finding temperatures for the probabilities")

@@ -1,4 +1,4 @@
-"""`tomoseg train --folds`: a network a fold, masks of each case by the one that has not seen it, all as one model."""
+"""`tomoseg train --folds`: a network per fold, out-of-fold masks of each case, and all networks as one model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_run_of(output: Path, folds: int | None) -> None:
 
     Args:
         output: The run folder.
-        folds: How many are asked for; None for a run that is none of folds.
+        folds: Number of folds requested; None for a run without folds.
 
     Raises:
         ModelError: If the folder's record of folds cannot be read.
@@ -91,16 +91,16 @@ def train_folds(
     *,
     force: bool,
 ) -> TrainingOutcome:
-    """Train a network for each fold, or go on with the run of folds that is in the output folder.
+    """Train a network for each fold, or continue the run of folds in the output folder.
 
     Args:
         data: The preprocessed dataset.
         output: The run folder.
         config: The settings; its budget is each fold's.
-        told: Who is told how it goes.
-        loss: A loss of one's own: logits, masks and known structures to a scalar.
+        told: Callbacks for progress, and for stopping early.
+        loss: A custom loss: a function of logits, masks and annotated structures that returns a scalar.
         ranks: The processes that train together.
-        force: Go on with a run that began with other settings.
+        force: Continue a run that began with other settings.
 
     Raises:
         DatasetError: If there are fewer patients than folds, or the dataset cannot be used.
@@ -109,7 +109,7 @@ def train_folds(
         TrainingError: If the run in the folder has other settings or patients, the loss is not finite, or a process is
             lost.
     """
-    assert config.folds is not None  # who calls this has looked
+    assert config.folds is not None  # checked by the caller
     folds = _dealt(data, output, config.folds, config.seed)
     if ranks.is_first:
         save_folds(folds, output)
@@ -131,13 +131,13 @@ def train_folds(
 
 
 def _save_config(config: TrainConfig, output: Path) -> None:
-    """Once a fold has begun with them, since other settings than those of the run are refused there."""
+    """Save the settings, once a fold has begun with them and so has refused settings that differ from the run's."""
     with whole_file(output / CONFIG) as aside:
         save_config(config, aside)
 
 
 def _dealt(data: Preprocessed, output: Path, count: int, seed: int) -> Folds:
-    """The folds that the run began with, or new ones.
+    """Return the folds that the run began with, or new ones.
 
     Raises:
         DatasetError: If there are fewer patients than folds.
@@ -155,15 +155,15 @@ def _dealt(data: Preprocessed, output: Path, count: int, seed: int) -> Folds:
 def _kept_out_of_fold(
     data: Preprocessed, output: Path, fold: int, config: TrainConfig, told: Listener, ranks: Ranks
 ) -> bool:
-    """Have the first process write masks of the fold's own cases; whether it did not stop before all were written."""
+    """Let the first process write masks of the fold's own cases; return False if it was stopped before the end."""
     return ranks.first(_keep_out_of_fold(data, output, fold, config, told) if ranks.is_first else True)
 
 
 def _keep_out_of_fold(data: Preprocessed, output: Path, fold: int, config: TrainConfig, told: Listener) -> bool:
-    """Write masks of the fold's own cases by its best network, those that are there of the same weights kept.
+    """Write masks of the fold's own cases with its best network; existing ones of the same weights are kept.
 
     Returns:
-        False if someone asked to stop before all were written.
+        False if it was stopped before all were written.
     """
     if data.grid.view != "axial":
         told.on_warning(
@@ -191,7 +191,7 @@ def _keep_out_of_fold(data: Preprocessed, output: Path, fold: int, config: Train
 
 
 def _made(output: Path) -> dict[str, str]:
-    """The weights that made the masks of each case that has any; what cannot be read is made anew."""
+    """Return the hash of the weights that made the masks of each case; unreadable records are ignored."""
     try:
         return {str(name): str(sha) for name, sha in json.loads((output / MADE).read_text(encoding="utf-8")).items()}
     except (OSError, ValueError, AttributeError):
@@ -203,7 +203,7 @@ def _is_made(case: PreprocessedCase, output: Path, made: dict[str, str], sha256:
 
 
 def _together(output: Path, folds: Folds) -> Fusion:
-    """The folds' best models as one, and what their own cases say of it."""
+    """Combine the folds' best models into one, with the scores of their own cases."""
     scores = [load_model(part_of(output, fold)).record.scores for fold in folds.numbers]
     return Fusion(
         tuple(f"{part_of(Path(), fold).name}/{BEST}" for fold in folds.numbers),
@@ -217,7 +217,7 @@ def _together(output: Path, folds: Folds) -> Fusion:
 
 
 def _means(rows: Sequence[dict[str, float | None]]) -> Iterator[tuple[str, float | None]]:
-    """Of each structure the mean over the folds whose cases show it."""
+    """Yield the mean of each structure over the folds whose cases contain it."""
     for name in rows[0] if rows else ():
         yield name, _mean([row[name] for row in rows if row.get(name) is not None])
 

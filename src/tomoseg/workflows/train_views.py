@@ -1,10 +1,10 @@
-"""`tomoseg train --views`: a network for each view of the body, and all as one model.
+"""`tomoseg train --views`: a network for each view of the body, combined into one model.
 
 RUN/
   config.yaml           the settings as run
   axial/, coronal/, ... a run folder each
-  turned/VIEW/          the dataset in the order of a view's axes, while it is trained on
-  views.json            the best network of each view as one model, and how much each counts; once all are trained
+  turned/VIEW/          the dataset in a view's axis order, while that view is trained
+  views.json            the best network of each view as one model, with their weights; once all are trained
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def check_run_of_views(output: Path, config: TrainConfig) -> None:
 
     Args:
         output: The run folder.
-        config: With views.
+        config: Settings with views.
 
     Raises:
-        ConfigError: If a view comes twice or alone, or folds or blocks are asked for beside views.
+        ConfigError: If there is only one view, a view comes twice, or folds or blocks are combined with views.
         OutputError: If a folder or a file cannot be made.
         TrainingError: If it holds a run of one network.
     """
@@ -104,16 +104,16 @@ def train_views(
     *,
     force: bool,
 ) -> TrainingOutcome:
-    """Train a network for each view, one after the other, or go on with the run that is in the output folder.
+    """Train a network for each view, one after the other, or continue the run in the output folder.
 
     Args:
         data: The preprocessed dataset, of axial view.
         output: The run folder.
         config: The settings; its budget is each view's.
-        told: Who is told how it goes.
-        loss: A loss of one's own: logits, masks and known structures to a scalar.
+        told: Callbacks for progress, and for stopping early.
+        loss: A custom loss: a function of logits, masks and annotated structures that returns a scalar.
         ranks: The processes that train together.
-        force: Go on with a run that began with other settings.
+        force: Continue a run that began with other settings.
 
     Raises:
         DatasetError: If the dataset is not of axial view or cannot be used.
@@ -144,7 +144,7 @@ def train_views(
 
 
 def _turned(data: Preprocessed, view: ViewName, output: Path, told: Listener, ranks: Ranks) -> Preprocessed | None:
-    """The dataset as a view sees it, made by the first process; None if someone asked to stop."""
+    """Return the dataset in a view's axis order, written by the first process; None if it was stopped."""
     folder = output / TURNED / view
 
     def on_case(done: int, total: int) -> bool:
@@ -156,7 +156,7 @@ def _turned(data: Preprocessed, view: ViewName, output: Path, told: Listener, ra
 
 
 def _together(data: Preprocessed, output: Path, config: TrainConfig, told: Listener) -> float | None:
-    """Write how much each view counts, and what became needless away; the mean Dice over structures."""
+    """Write the combined model, remove the datasets of views, and return the mean Dice over structures."""
     fusion, dice = _weighed(data, output, config, told)
     folders = tuple(f"{view}/{BEST}" for view in config.views)
     save_fusion(replace(fusion, folders=folders), output)

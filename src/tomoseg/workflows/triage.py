@@ -1,4 +1,4 @@
-"""Many scans ranked by the model's own rating of its masks: which to look at first."""
+"""Ranking of scans by the model's self-rating of its masks, to decide which to review first."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ COLUMNS = (
 
 
 def triage_path(output: Path, part: str | None = None) -> Path:
-    """Where many scans are ranked.
+    """Return the path of the ranking of many scans.
 
     Args:
         output: The folder of all results.
-        part: Such as `2/8`.
+        part: The part, such as `2/8`.
     """
     return output / ("triage.csv" if part is None else f"triage_{part.replace('/', '_of_')}.csv")
 
 
 @dataclass(frozen=True)
 class Rank:
-    """How sure the model is of a scan.
+    """The model's self-rating of a scan.
 
     Attributes:
         scan: Name of the scan.
-        rating: The mean over the structures that were found; None where none was, or the scan is unlike training.
-        lowest: The structure with the least.
-        least: Of that one.
-        found: Structures that were found; an organ that was missed is in no mean.
-        reason: Why there is no rating, or nothing.
-        calibrated: The rating is the Dice to be expected.
+        rating: Mean over the structures found; None if there are none, or the scan is unlike the training scans.
+        lowest: The structure of lowest rating.
+        least: Rating of that structure.
+        found: Number of structures found; missed ones do not count in the mean.
+        reason: Reason why there is no rating; or empty.
+        calibrated: Whether the rating is an expected Dice.
     """
 
     scan: str
@@ -52,7 +52,7 @@ class Rank:
 
 
 def ranked(results: Sequence[ScanDone]) -> list[Rank]:
-    """The scans by the model's own rating of them, the one to be looked at first first.
+    """Rank scans by the model's self-rating, the one to review first at the top.
 
     Args:
         results: Made with `triage`; scans without a rating come first, since they are unlike the training scans or
@@ -64,7 +64,7 @@ def ranked(results: Sequence[ScanDone]) -> list[Rank]:
 
 
 def _rank(result: ScanDone, record: Mapping[str, Any]) -> Rank | None:
-    """None where no rating was asked for; records of before call it a Dice, and have one of any scan."""
+    """Return the rank of a scan; None if no rating was requested. Older records call it a Dice, and have one always."""
     found = record.get("self_rating", record.get("expected_dice"))
     if found is None:
         return None
@@ -81,7 +81,7 @@ def write_triage(results: Sequence[ScanDone], path: Path) -> None:
     """Write the ranking as a table.
 
     Args:
-        results: As for `ranked`.
+        results: Outcomes, as for `ranked`.
         path: The CSV file.
 
     Raises:

@@ -1,7 +1,7 @@
-"""`tomoseg tune`: which thresholds, smoothing and post-processing help a model, structure by structure.
+"""`tomoseg tune`: thresholds, smoothing and postprocessing of a model, chosen for each structure.
 
-Each choice is made on cases that were not trained on, of enough patients, and taken only if it gains on patients that
-did not choose it, too (`choosing.py`).
+Each choice is made on cases not used for training, of enough patients, and kept only if it also gains on patients that
+it was not made on (`choosing.py`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tomoseg.workflows.held_out import HeldOut, held_out
 
 SMOOTHINGS = (0.0, 0.5, 1.0)
 MARGIN_MM = 12.0
-"""Around a structure and its reference, so that steps see what they need."""
+"""Margin in mm around a structure and its reference, as context for the steps."""
 
 
 def tune(
@@ -44,7 +44,7 @@ def tune(
     compute: Compute = AUTO,
     on_case: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Tuned, list[Choice]]:
-    """Try smoothing, thresholds and steps on a split, and write what helps, and temperatures, into the model folder.
+    """Try smoothing, thresholds and steps on a split, and write those that help, and temperatures, to the model folder.
 
     Of an imported model whose structures exclude one another no threshold is tried; one of parts, and one that is shown
     the box of a structure alone, have no temperatures.
@@ -54,13 +54,13 @@ def tune(
     Args:
         model: A model folder or a run folder.
         preprocessed: A preprocessed dataset with the model's grid, and its structures or some of them.
-        split: The cases that choose; `auto` is those that no training saw: of a run of folds all that were dealt, each
-            by the network that had not seen it, else the validation split.
+        split: Split of the choosing cases; `auto` takes cases not used for training: for a run of folds all cases,
+            each with the network that it was held out of, else the validation split.
         compute: The engine, device and precision that run the network.
         on_case: Called with the number of cases done and the total number of cases, over all smoothings.
 
     Returns:
-        What is used from now on, and for each structure that occurs what it gains.
+        The new tuning, and its gain for each structure that occurs.
 
     Raises:
         ConfigError: If the split has no such name, or the dataset is not on the scans' own voxels, as an imported model
@@ -94,10 +94,10 @@ def tune(
 
 
 def _too_few(cases: Sequence[PreprocessedCase], names: Sequence[str], where: str) -> dict[str, int]:
-    """Structures that fewer than `LEAST_PATIENTS` patients show, and how many do, by the records alone.
+    """Return the structures with fewer than `LEAST_PATIENTS` patients, and their number, from the records alone.
 
     Raises:
-        DatasetError: If there is no other.
+        DatasetError: If there are no other structures.
     """
     shown = {name: len({c.record.patient for c in cases if c.record.voxels.get(n)}) for n, name in enumerate(names)}
     few = {name: patients for name, patients in shown.items() if patients < LEAST_PATIENTS}
@@ -110,7 +110,7 @@ def _too_few(cases: Sequence[PreprocessedCase], names: Sequence[str], where: str
 
 
 def _tuned(weights: str, smoothing: float, choices: Sequence[Choice], chosen_on: Mapping[str, Any]) -> Tuned:
-    """What is used from now on, with what it gained."""
+    """Return the tuning to use, with its gain."""
     return Tuned(
         weights,
         smoothing,
@@ -127,9 +127,9 @@ def _tuned(weights: str, smoothing: float, choices: Sequence[Choice], chosen_on:
 
 
 def _best(tried: Mapping[float, list[Choice]]) -> tuple[float, list[Choice]]:
-    """The smoothing with the highest mean Dice on patients that did not choose, where more has to gain something.
+    """Return the smoothing with the highest mean Dice on other patients; more smoothing has to gain something.
 
-    With its choices; what they gain is told beside no smoothing at all.
+    Its choices are returned too, with their gain compared to no smoothing.
     """
     best = SMOOTHINGS[0]
     for smoothing, choices in tried.items():
@@ -147,7 +147,7 @@ def _on_others(choices: Sequence[Choice]) -> float:
 def _samples(
     found: HeldOut, smoothing: float, counts: LogitCounts | None, on_case: Callable[[], None]
 ) -> dict[str, list[Sample]]:
-    """Each structure of each case in which it occurs; only the boxes around them are kept, and logits counted."""
+    """Return the samples of each structure, cropped to boxes, and count the logits."""
     choices = found.model.choices(Request(tuned=False, calibrated=False, smoothing=smoothing, all=True))
     samples: dict[str, list[Sample]] = {}
     for case in found.cases:

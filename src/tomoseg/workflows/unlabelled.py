@@ -1,4 +1,4 @@
-"""Scans without masks: what int8 takes its scales from, and where engines are compared."""
+"""Scans without masks, for calibrating int8 and comparing engines."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from tomoseg.volume import Volume
 from tomoseg.workflows.scans import FoundScans, find_scans
 
 NOWHERE = Path(os.devnull)
-"""Nothing is written for a scan."""
+"""Placeholder for the output of a scan, since nothing is written."""
 
 OTHERWISE = "leave it out"
 
 
 class Unlabelled:
-    """Scans of a place, read one at a time; which cannot be read is kept with the reason.
+    """Scans at a place, read one at a time; errors of unreadable ones are kept.
 
     Attributes:
-        found: The scans, and what is left out.
-        failed: Why a scan could not be read, by its name.
+        found: The scans, and files left out.
+        failed: Errors of unreadable scans, by name.
 
     Args:
-        place: Whatever `tomoseg predict` takes for scans: a file, a folder, a pattern or a list.
+        place: Scans as for `tomoseg predict`: a file, a folder, a pattern or a list.
 
     Raises:
         InputError: If there is no scan.
@@ -39,14 +39,14 @@ class Unlabelled:
         self.failed: dict[str, str] = {}
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of scans."""
         return len(self.found.scans)
 
     def some(self, most: int) -> Iterator[tuple[str, Volume]]:
-        """Up to so many of them, evenly spread over all, with their names.
+        """Yield name and volume of up to `most` scans, evenly spread over all.
 
         Args:
-            most: How many.
+            most: Maximum number of scans.
 
         Raises:
             InputError: After the last, if none could be read.

@@ -1,4 +1,4 @@
-"""`tomoseg view`: which scan and which masks a place stands for, and how they become what is shown."""
+"""`tomoseg view`: the scans and masks at a place, and the scenes made of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tomoseg.workflows.view_cases import CORRECTIONS, ViewCase, Views, find_pred
 
 
 def find_views(place: Path, masks: Sequence[Path] = (), against: Path | None = None) -> Views:
-    """Find out what is to be looked at, without opening an image.
+    """Find the cases to view, without opening an image.
 
     Args:
         place: A scan; or the folder of an evaluation, or of predictions of many scans.
@@ -32,9 +32,9 @@ def find_views(place: Path, masks: Sequence[Path] = (), against: Path | None = N
         against: Masks to compare them with.
 
     Raises:
-        DatasetError: If there are no masks where some should be.
-        InputError: If nothing is there, or references are given without masks.
-        LabelError: If names cannot be used.
+        DatasetError: If expected masks are missing.
+        InputError: If there is nothing at the place, or references are given without masks.
+        LabelError: If names of structures are invalid.
     """
     _check_there(place)
     if against is not None and not masks:
@@ -50,10 +50,10 @@ def find_views(place: Path, masks: Sequence[Path] = (), against: Path | None = N
 
 
 def _check_there(place: Path) -> None:
-    """Refuse what holds nothing.
+    """Refuse a missing path or an empty folder.
 
     Raises:
-        InputError: If it is not there, or an empty folder.
+        InputError: If it is one.
     """
     if not place.exists():
         raise InputError(f"{place}: expected a scan, got nothing at that path; check it")
@@ -79,7 +79,7 @@ def check_scan(views: Views, options: ViewOptions) -> None:
 
 
 def _many(place: Path) -> Views | None:
-    """The cases of a folder that holds what is known of many; None for any other place."""
+    """Return the cases of an evaluation or of predictions of many scans; None for any other place."""
     for mark, find in ((SCORES, find_scored), ("predictions*.json", find_predicted)):
         if place.is_dir() and any(place.glob(mark)):
             return find(place)
@@ -87,18 +87,18 @@ def _many(place: Path) -> Views | None:
 
 
 def open_scene(case: ViewCase, options: ViewOptions = AS_SEEN, corrections: Path | None = None) -> Scene:
-    """Read what is shown of a case.
+    """Read the scene of a case.
 
     Args:
         case: The case.
-        options: Which series, and what is assumed of it.
-        corrections: The folder of all corrections; the last of each structure is shown in the place of its mask.
+        options: The DICOM series, and assumptions about the scan.
+        corrections: The folder of all corrections; the last one of each structure replaces its mask.
 
     Raises:
         DatasetError: If a correction cannot be read.
-        GridError: If masks lie on other voxels than the scan.
+        GridError: If masks are not on the scan's grid.
         InputError: If a file cannot be read.
-        LabelError: If values or names cannot be used.
+        LabelError: If values or names are invalid.
     """
     volume = scan_of(case, options)
     if case.masks is None:
@@ -112,11 +112,11 @@ def open_scene(case: ViewCase, options: ViewOptions = AS_SEEN, corrections: Path
 
 
 def corrected_masks(masks: MaskCase, corrected: Mapping[str, Correction]) -> MaskCase:
-    """Masks with corrections in the place of those that have one.
+    """Return masks with corrected ones replaced.
 
     Args:
         masks: The masks of a case.
-        corrected: By structure.
+        corrected: Corrections by structure.
     """
     files = {name: one.mask for name, one in corrected.items()}
     return replace(masks, corrected=files, annotated=tuple(dict.fromkeys((*masks.annotated, *files))))
@@ -128,11 +128,11 @@ def _marked(entry: Entry, corrected: Mapping[str, Correction]) -> Entry:
 
 
 def scan_of(case: ViewCase, options: ViewOptions) -> Volume:
-    """The scan of a case, of several series that on which its masks lie.
+    """Read the scan of a case; of several series the one that matches its masks.
 
     Args:
         case: The case.
-        options: Which series, and what is assumed of it.
+        options: The DICOM series, and assumptions about the scan.
 
     Raises:
         InputError: If it cannot be read.
@@ -144,13 +144,13 @@ def scan_of(case: ViewCase, options: ViewOptions) -> Volume:
 
 
 def labels_of(sides: Sequence[MaskCase]) -> LabelSet:
-    """The structures of all sides: as among the 117 where they are of them, with colours unlike one another's.
+    """Return the structures of all sides, as defined in the 117 if they are among them, in distinct colours.
 
     Args:
         sides: Masks of one case.
 
     Raises:
-        LabelError: If a name cannot be used.
+        LabelError: If a name is invalid.
     """
     names = list(dict.fromkeys(name for side in sides for name in side.annotated))
     of_total = {one.name: one for one in LabelSet.total()}

@@ -1,4 +1,4 @@
-"""What `tomoseg view` is pointed at: cases, each a scan with its masks, from files, an evaluation or predictions."""
+"""Cases for `tomoseg view`, each a scan with its masks, from files, an evaluation or predictions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tomoseg.workflows.triage import triage_path
 SUMMARY = "summary.json"
 
 CORRECTIONS = "corrections"
-"""The folder of corrections, beside what they correct."""
+"""Name of the folder of corrections, next to the masks."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class ViewCase:
     """One case to look at.
 
     Attributes:
-        name: What it is called.
-        scan: Where its scan lies.
-        masks: Its masks, if there are any.
+        name: Name of the case.
+        scan: Path of its scan.
+        masks: Its masks, if any.
         reference: Masks to compare with.
-        score: What it is sorted by.
+        score: Score that cases are sorted by.
     """
 
     name: str
@@ -46,14 +46,14 @@ class ViewCase:
 
 @dataclass(frozen=True)
 class Views:
-    """What is looked at.
+    """The cases to view.
 
     Attributes:
-        title: What all of it is called.
-        cases: At least one, in the order in which they are looked at.
-        measure: What the score of a case is; empty where there is none.
-        beside: The folder that corrections of it lie in unless another is named.
-        left_out: What is not among the cases, each with the reason.
+        title: Title of the collection.
+        cases: At least one case, in viewing order.
+        measure: Name of the score; empty if there is none.
+        beside: Default folder of corrections.
+        left_out: Cases left out, each with the reason.
     """
 
     title: str
@@ -64,11 +64,11 @@ class Views:
 
 
 def masks_of(paths: Sequence[Path], name: str) -> MaskCase:
-    """The masks of one scan.
+    """Find the masks of one scan.
 
     Raises:
-        DatasetError: If there are none, or those of several scans of which none is called as this one.
-        LabelError: If names cannot be used.
+        DatasetError: If there are none, or masks of several scans of which none has this name.
+        LabelError: If names are invalid.
     """
     if len(paths) == 1 and paths[0].is_dir():
         found = {case.name: case for case in find_mask_cases(paths[0])}
@@ -84,9 +84,9 @@ def masks_of(paths: Sequence[Path], name: str) -> MaskCase:
 
 
 def _named(path: Path) -> MaskCase | None:
-    """The masks of one file that says what it holds; None for a mask, or a label map without names."""
+    """Return the masks of one file with names; None for a single mask, or a label map without names."""
     if label_suffix(path) is None or not path.is_file():
-        (case,) = find_mask_cases(path)  # says what is wrong
+        (case,) = find_mask_cases(path)  # raises the error
         return case
     try:
         (case,) = find_mask_cases(path)
@@ -96,11 +96,11 @@ def _named(path: Path) -> MaskCase | None:
 
 
 def _single_files(paths: Sequence[Path], name: str) -> MaskCase:
-    """Files of a mask each, named as their structures are; one label map without names has numbers instead.
+    """Return masks from files named after their structures; a label map without names gets numbers instead.
 
     Raises:
         DatasetError: If one of several files holds several structures.
-        LabelError: If names cannot be used, or come twice.
+        LabelError: If names are invalid or not unique.
     """
     masks: dict[str, Path] = {}
     for path in paths:
@@ -119,19 +119,19 @@ def _single_files(paths: Sequence[Path], name: str) -> MaskCase:
 
 
 def _numbered(path: Path) -> dict[str, tuple[int, ...]]:
-    """The values of a label map that nothing names, by numbers; nothing for a mask."""
+    """Return the values of a label map without names, by number; empty for a mask."""
     values = [value for value in values_in(read_label_map(path)) if value]
     return {} if values in ([], [1]) else {f"label {value}": (value,) for value in values}
 
 
 def find_scored(folder: Path) -> Views:
-    """The cases of an evaluation of masks, the one of the lowest mean Dice first.
+    """Find the cases of an evaluation of masks, the lowest mean Dice first.
 
     Args:
-        folder: Of `tomoseg evaluate --output`.
+        folder: Folder of `tomoseg evaluate --output`.
 
     Raises:
-        DatasetError: If the masks are not there any more, or none of the cases has its scan.
+        DatasetError: If the masks no longer exist, or no case has its scan.
         InputError: If the evaluation cannot be read, or is one of a model.
     """
     scores = read_scores(folder)
@@ -153,10 +153,10 @@ def _scan_of(ours: MaskCase, theirs: MaskCase) -> Path | None:
 
 
 def _scored(folder: Path) -> tuple[Path, Path]:
-    """What was scored against what.
+    """Return the paths of the scored masks and of the references.
 
     Raises:
-        InputError: If that is not known, or not there any more.
+        InputError: If they are unknown, or no longer exist.
     """
     try:
         how = read_json(folder / SUMMARY)["how"]
@@ -178,14 +178,14 @@ def _mean_dice(case: CaseScore) -> float | None:
 
 
 def find_predicted(folder: Path) -> Views:
-    """The cases of a folder of predictions, in the order of its triage where it has one.
+    """Find the cases of a folder of predictions, in the order of its triage if there is one.
 
     Args:
-        folder: Of `tomoseg predict --output`, of many scans.
+        folder: Folder of `tomoseg predict --output`, with many scans.
 
     Raises:
         DatasetError: If none of the scans has masks.
-        InputError: If what became of the scans cannot be read.
+        InputError: If the manifest cannot be read.
     """
     ratings = dict(_ratings(folder))
     cases, left_out = [], []
@@ -208,10 +208,10 @@ def find_predicted(folder: Path) -> Views:
 
 
 def _scans_in(folder: Path) -> Iterator[Mapping[str, Any]]:
-    """What is said of each scan, in all parts.
+    """Yield the entry of each scan in the manifests of all parts.
 
     Raises:
-        InputError: If a part cannot be read.
+        InputError: If a manifest cannot be read.
     """
     for path in sorted(folder.glob("predictions*.json")):
         try:
@@ -221,10 +221,10 @@ def _scans_in(folder: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _ratings(folder: Path) -> Iterator[tuple[str, float | None]]:
-    """The self-rating of each scan, in the order in which they are to be looked at; None where there is none.
+    """Yield the self-rating of each scan in review order; None if there is none.
 
     Raises:
-        InputError: If a table is none.
+        InputError: If a table is invalid.
     """
     for path in sorted(folder.glob(f"{triage_path(folder).stem}*.csv")):
         try:

@@ -1,4 +1,4 @@
-"""`tomoseg view --save`: masks as a page in 3D that needs no server."""
+"""`tomoseg view --save`: masks as a 3D page that needs no server."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def save_page(
     against: Path | None = None,
     options: ViewOptions = AS_SEEN,
 ) -> int:
-    """Write the page.
+    """Write masks as a 3D page.
 
     Args:
-        place: The scan; or the masks themselves where none are named after it.
+        place: The scan; or the masks themselves if `masks` is empty.
         masks: The masks of the scan: a folder or a file of all of them, or several files.
         path: The HTML file to write.
         against: Masks to compare them with.
-        options: Which series, and in which language the page begins.
+        options: The DICOM series, and the initial language of the page.
 
     Returns:
         The size of the file in bytes.
@@ -39,9 +39,9 @@ def save_page(
     Raises:
         ConfigError: If scikit-image is not installed.
         DatasetError: If there are no masks.
-        GridError: If masks lie on other voxels than the scan.
+        GridError: If masks are not on the scan's grid.
         InputError: If a file cannot be read, or the place holds many cases.
-        LabelError: If values or names cannot be used.
+        LabelError: If values or names are invalid.
         OutputError: If the page cannot be written.
     """
     require_installed("skimage")
@@ -61,10 +61,10 @@ def _check_page(path: Path) -> None:
 def _opened(
     place: Path, masks: Sequence[Path], against: Path | None, options: ViewOptions
 ) -> tuple[MaskCase, MaskCase | None, OpenMasks, str]:
-    """The masks and those to compare with, the first opened on the grid of the scan, or on their own without one.
+    """Open the masks on the scan's grid, or on their own without a scan, and the masks to compare with.
 
     Raises:
-        InputError: If nothing is there.
+        InputError: If there are none.
     """
     if not masks:
         if not place.exists():
@@ -78,5 +78,5 @@ def _opened(
 
 
 def _there(case: ViewCase) -> MaskCase:
-    assert case.masks is not None  # they were named
+    assert case.masks is not None  # given by the user
     return case.masks

@@ -1,4 +1,4 @@
-"""A training run as it is watched: its parts, and the epochs that each has written so far. Nothing is written."""
+"""Read-only access to a training run in progress: its parts, and the epochs that each has written so far."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tomoseg.models.folds import part_of, read_folds
 from tomoseg.settings import load_config
 
 PICTURES = "pictures"
-"""The folder of pictures in a run folder, with one for each structure."""
+"""Name of the folder of pictures in a run folder, with a subfolder per structure."""
 
 CONFIG, METRICS, LAST = "config.yaml", "metrics.jsonl", "last.pt"
-"""As `training/run_folder.py` names them; that module imports PyTorch."""
+"""File names as in `training/run_folder.py`, repeated since that module imports PyTorch."""
 
 QUIET_MINUTES, QUIET_EPOCHS = 10.0, 3.0
-"""A run that has written nothing for so long, and for so many of its longest epochs, may have ended."""
+"""A run that has written nothing for this many minutes, and this many of its longest epochs, may have ended."""
 
 State = Literal["waiting", "running", "quiet", "finished"]
 
@@ -33,8 +33,8 @@ class RunPart:
     """One network of a run.
 
     Attributes:
-        name: `fold-1`, `axial`; empty where the run is of one network.
-        folder: Its run folder, which need not be there yet.
+        name: Name such as `fold-1` or `axial`; empty in a run of one network.
+        folder: Its run folder, which may not exist yet.
     """
 
     name: str
@@ -43,11 +43,11 @@ class RunPart:
 
 @dataclass(frozen=True)
 class WatchedRun:
-    """A run.
+    """A training run.
 
     Attributes:
-        title: What it is called.
-        parts: Its networks, in the order in which they are trained.
+        title: Title of the run.
+        parts: Its networks, in training order.
     """
 
     title: str
@@ -56,14 +56,14 @@ class WatchedRun:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a part has written so far.
+    """The state and epochs of a part so far.
 
     Attributes:
-        state: Whether it goes on; `waiting` before the first epoch, `quiet` where it may have been stopped.
-        epochs: A record each, in their order; one that came twice as it was last. Numbers that are none are None.
-        written: When the last was written, in seconds since 1970; None before there is one.
-        odd_lines: Lines that are no record of an epoch.
-        pictures: Of each structure that has any, the epochs of its pictures.
+        state: State of the part; `waiting` before the first epoch, `quiet` if it may have been stopped.
+        epochs: One record per epoch, in order; the last one if an epoch was repeated. NaN and infinity become None.
+        written: Time of the last record in seconds since 1970; None before there is one.
+        odd_lines: Numbers of lines that are not records of epochs.
+        pictures: Epochs of the pictures of each structure that has any.
     """
 
     state: State
@@ -74,7 +74,7 @@ class Seen:
 
 
 def find_run(place: Path) -> WatchedRun | None:
-    """The run in a folder; None where there is none.
+    """Return the run in a folder; None if there is none.
 
     Args:
         place: A run folder, of one network, of folds or of views.
@@ -82,7 +82,7 @@ def find_run(place: Path) -> WatchedRun | None:
     Raises:
         ConfigError: If its settings cannot be read.
         InputError: If it lacks its settings.
-        ModelError: If what it says of its folds cannot be read.
+        ModelError: If the folder's record of folds cannot be read.
     """
     if not (place / CONFIG).is_file():
         if (place / METRICS).exists() or (place / LAST).exists():
@@ -96,13 +96,13 @@ def find_run(place: Path) -> WatchedRun | None:
 
 
 def look_at(part: RunPart, now: float | None = None) -> Seen:
-    """Read what a part has written so far.
+    """Read the state and epochs of a part so far.
 
-    A last line without its line break is being written, and is waited for.
+    A last line without a line break is still being written, and is ignored until complete.
 
     Args:
-        part: Of a run.
-        now: In seconds since 1970; the clock's time if omitted.
+        part: The part of a run.
+        now: Time in seconds since 1970; the current time if omitted.
     """
     path = part.folder / METRICS
     try:
@@ -125,11 +125,11 @@ def look_at(part: RunPart, now: float | None = None) -> Seen:
 
 
 def state_of(epochs: tuple[Mapping[str, Any], ...], minutes: float) -> State:
-    """Whether a run goes on.
+    """Return the state of a run.
 
     Args:
         epochs: The epochs of the run so far.
-        minutes: Since the last one was written.
+        minutes: Minutes since the last one was written.
 
     Example:
         >>> state_of(({"epoch": 1, "minutes": 2.0, "minutes_left": 4.0},), 1.0)
@@ -145,7 +145,7 @@ def state_of(epochs: tuple[Mapping[str, Any], ...], minutes: float) -> State:
 
 
 def picture_path(run: Path, structure: str, epoch: int) -> Path:
-    """Where the picture of a structure after an epoch lies.
+    """Return the path of the picture of a structure after an epoch.
 
     Example:
         >>> picture_path(Path("run"), "liver", 12).as_posix()
@@ -155,17 +155,17 @@ def picture_path(run: Path, structure: str, epoch: int) -> Path:
 
 
 def pictures_of(run: Path, epoch: int) -> dict[str, Path]:
-    """The pictures after an epoch, by structure.
+    """Return the paths of the pictures after an epoch, by structure.
 
     Args:
         run: A run folder.
-        epoch: From 1.
+        epoch: Number of the epoch, from 1.
     """
     return {name: picture_path(run, name, epoch) for name, epochs in pictures_in(run).items() if epoch in epochs}
 
 
 def pictures_in(run: Path) -> dict[str, tuple[int, ...]]:
-    """Of each structure that has pictures the epochs of them, in order.
+    """Return the epochs of the pictures of each structure, in order.
 
     Args:
         run: A run folder.
@@ -178,7 +178,7 @@ def pictures_in(run: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
-    """What a line says of an epoch, as far as it is numbers; None where it is no such line."""
+    """Parse the numbers in the record of an epoch; None if the line is not such a record."""
     try:
         read = json.loads(line)
     except (ValueError, RecursionError):
