@@ -1,4 +1,4 @@
-"""An anatomy: a label map with what is derived from it once, so that many bodies are made of it fast."""
+"""Anatomies: label maps with the arrays derived from them once, so that many bodies are made of each fast."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ LARGEST_STRUCTURES = 255
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What bodies are made of. Arrays are in RAS+ order, as the map was.
+    """A label map prepared for making bodies of it. Arrays are in RAS+ order, as the map was.
 
     Attributes:
-        name: For messages and records.
-        labels: Structures that the map tells, those that it lacks too.
-        kinds: What each is made of.
-        numbers: Channel + 1 of each voxel, or 0.
-        depth: Under the surface of what it belongs to; see `depth_within`.
-        place: 0 to 255: how high a voxel of a hollow organ lies between its lower and upper wall; the chamber of a
-            voxel of the heart; the radius of a bone nearby, in the unit of `depth`.
-        aside: 0 to 255: how far a voxel of a hollow organ lies between its left and its right wall.
-        regions: `Region` of unlabelled voxels.
-        outer: Distance to the body under its wall and its fat, on a coarser grid; negative inside.
-        muscle: Distance to where unlabelled flesh is muscle, on that grid; negative there.
-        cover: Share of the fat under the skin there: little on the head.
-        walls: Share of the muscles of the body's wall there: hardly any over limbs and over muscles that the map has.
+        name: Name for messages and records.
+        labels: Structures that the map names, including those with no voxel in it.
+        kinds: Material of each structure.
+        numbers: `(x, y, z)`, channel + 1 of the structure in each voxel, or 0.
+        depth: `(x, y, z)`, depth under the structure's or region's surface in `DEPTH_UNIT_MM`; see `depth_within`.
+        place: `(x, y, z)`, for a hollow organ the height between its lower and upper wall, 0 to 255; for the heart
+            the chamber; for a bone its radius nearby, in `DEPTH_UNIT_MM`.
+        aside: `(x, y, z)`, for a hollow organ the position between its left and right wall, 0 to 255.
+        regions: `(x, y, z)`, `Region` of unlabelled voxels.
+        outer: Distance in mm to the body under its wall and fat, on a coarser grid; negative inside.
+        muscle: Distance in mm to unlabelled flesh that is muscle, on that grid; negative inside it.
+        cover: Factor on the fat under the skin, on that grid; small on the head.
+        walls: Factor on the muscles of the body's wall, on that grid; small over limbs and muscles of the map.
         affine: `(4, 4)`, index of `numbers` to mm.
         coarse_affine: `(4, 4)`, index of the coarser grid to mm.
-        generic: Structures whose names say nothing of what they are made of: a generic soft tissue.
-        overlapping: Voxels of the map that belonged to several structures; the smallest of these has them.
-        wall: Whether the muscles of the body's wall are to be added; not where the map has them.
+        generic: Structures drawn as a generic soft tissue, since their names are not known.
+        overlapping: Number of voxels in several structures; each went to the smallest of them.
+        wall: Whether muscles of the body's wall are added; False where the map has them.
     """
 
     name: str
@@ -67,15 +67,15 @@ class Anatomy:
 
     @cached_property
     def boxes(self) -> dict[int, tuple[slice, slice, slice]]:
-        """The box of each structure that is in the map, by its number."""
+        """Bounding box of each structure present in the map, by number."""
         return {number: box for number, box in enumerate(find_objects(self.numbers), start=1) if box is not None}
 
     def named(self, *names: str) -> list[int]:
-        """The numbers of those of these structures that are in the map."""
+        """Return the numbers of the given structures that are present in the map."""
         return [n for name in names if name in self.labels and (n := self.labels.channel(name) + 1) in self.boxes]
 
     def centre_mm(self, number: int) -> Float[np.ndarray, "3"]:
-        """The middle of a structure's box."""
+        """Return the centre of a structure's bounding box, in mm of the map."""
         middle = [(side.start + side.stop - 1) / 2 for side in self.boxes[number]]
         return self.affine[:3, :3] @ middle + self.affine[:3, 3]
 

@@ -21,12 +21,12 @@ _BONE_MM = (11.0, 7.5)
 _CUT_MM = 30.0
 """A humerus that lacks less is whole."""
 _HEAD_MM = 50.0
-"""What of a humerus is shorter does not tell where it goes: its head."""
+"""A shorter part of a humerus is only its head, and does not give its direction."""
 _SIDES = (("left", -1.0), ("right", 1.0))
 
 
 def flesh_mm(look: Appearance) -> float:
-    """How far the skin lies from the structures."""
+    """Return the distance in mm from the structures to the skin's outer surface."""
     return float(look.body[WALL_MM] + 1.1 * look.body[FAT_MM] + look.body[SKIN_MM])
 
 
@@ -38,7 +38,7 @@ def with_arms(
     config: FieldOfViewConfig,
     rng: np.random.Generator,
 ) -> Appearance:
-    """The body with arms, where the map lacks them or cuts them, in a share of bodies."""
+    """Add arms to a share of bodies, where the map lacks them or cuts them off."""
     has_shoulders = any(anatomy.labels.names[n - 1].startswith(_SHOULDERS) for n in anatomy.boxes)
     if rng.random() >= config.arms_share or not anatomy.wall:
         return look
@@ -56,7 +56,7 @@ def with_arms(
 def _beside_trunk(
     anatomy: Anatomy, placement: Placement, look: Appearance, radius: float, rng: np.random.Generator
 ) -> list[list[float]]:
-    """Of a map that ends below the shoulders: close to the flanks, and to what is widest from the elbow down."""
+    """Place arms for a map that ends below the shoulders: along the flanks, clear of the widest part below."""
     bottom, top = placement.box[:, 2]
     elbow_z = bottom + rng.uniform(0.35, 0.8) * (top - bottom)
     rows = []
@@ -94,7 +94,7 @@ def _from_shoulder(
     raised: bool,
     rng: np.random.Generator,
 ) -> list[list[float]]:
-    """From where the map ends a humerus; where it has none, from the shoulder blade, up or down."""
+    """Continue a humerus that the map cuts off, or start at the shoulder blade, up or down, if it has none."""
     name, side = of
     blade, bone = anatomy.named(f"scapula_{name}"), anatomy.named(f"humerus_{name}")
     if not blade:
@@ -118,7 +118,7 @@ def _from_shoulder(
 
 
 def _cut_end(anatomy: Anatomy, number: int, shoulder: Point) -> tuple[Point, Point, float]:
-    """Where a map ends a bone of the upper arm, in which direction it would go on, and how far."""
+    """Return the cut end of a humerus and its direction, in mm of the map, and the missing length in mm."""
     box = anatomy.boxes[number]
     index = np.argwhere(anatomy.numbers[box] == number) + [side.start for side in box]
     found = index @ anatomy.affine[:3, :3].T + anatomy.affine[:3, 3]

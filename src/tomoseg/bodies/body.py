@@ -1,4 +1,4 @@
-"""Bodies made of anatomies: drawn from a seed, scanned, with their masks."""
+"""CT scans with masks of bodies drawn from an anatomy and a seed."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class MadeBody:
 
     Attributes:
         volume: The scan.
-        numbers: Channel + 1 of the structure in each voxel, or 0.
-        labels: The structures; all of them are annotated, those out of view or lacking are absent.
+        numbers: `(x, y, z)`, channel + 1 of the structure in each voxel, or 0.
+        labels: The structures; all are annotated, and those out of view or lacking are absent.
         phase: The phase of the contrast medium.
     """
 
@@ -48,13 +48,13 @@ class MadeBody:
 
     @property
     def ids(self) -> UInt8[np.ndarray, "x y z"] | UInt16[np.ndarray, "x y z"]:
-        """The label map: the id of the structure in each voxel."""
+        """Label map `(x, y, z)`: the id of the structure in each voxel, or 0."""
         table = np.array([0, *self.labels.ids], label_type(self.labels.ids))
         return table[self.numbers]
 
     @property
     def packed(self) -> UInt8[np.ndarray, "b x y z"]:
-        """Packed masks in the channel order of `labels`."""
+        """Bit-packed masks `(b, x, y, z)`, in the channel order of `labels`."""
         channels = np.arange(len(self.labels))
         bits = np.zeros((packed_bytes(len(self.labels)), len(self.labels) + 1), np.uint8)
         bits[channels // 8, channels + 1] = 1 << (channels % 8)
@@ -73,17 +73,17 @@ def make_body(
     settings and voxels give the same bytes.
 
     Args:
-        anatomy: What it is made of: `read_anatomy`, `procedural_anatomy` or `build_anatomy`.
-        seed: Any number from 0 up.
-        config: What is drawn from which range; the defaults if omitted.
-        spacing_mm: Voxel edges of the scan along x, y and z; the drawn scanner's own if omitted.
+        anatomy: From `read_anatomy`, `procedural_anatomy` or `build_anatomy`.
+        seed: 0 or more.
+        config: Ranges to draw from; the defaults if omitted.
+        spacing_mm: Voxel spacing of the scan along x, y and z; the drawn scanner's own if omitted.
 
     Returns:
         The scan and its structures.
 
     Raises:
-        InputError: If the seed is negative, the voxels are too small, or no structure is in any of some fields of
-            view.
+        InputError: If the seed is negative, the voxels are too small or too many, or no field of view tried holds
+            a structure.
 
     Example:
         >>> from tomoseg.bodies.anatomy import build_anatomy
@@ -119,7 +119,7 @@ def make_body(
 
 
 def check_request(seed: int, spacing_mm: tuple[float, float, float] | None) -> None:
-    """Whether bodies can be made of a seed, on voxels of a size.
+    """Check the seed and the voxel spacing of a body.
 
     Raises:
         InputError: If the seed is negative, or the voxels are too small.

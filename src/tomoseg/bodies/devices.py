@@ -25,21 +25,21 @@ _WIRE_MM = 0.7
 _GENERATOR_MM, _GENERATOR_THICK_MM = 18.0, 4.0
 """Half the width and half the thickness of a pacemaker's generator, without its rim."""
 _BRONCHI_MM = 18.0
-"""What of the windpipe lies so far from its middle is a bronchus."""
+"""Parts of the windpipe this far from its middle are a bronchus."""
 _THROAT_MM = (25.0, 90.0)
-"""The airway above the windpipe: so far to the sides, front and back, and so high."""
+"""Reach of the airway above the windpipe: to the sides, front and back, and upwards."""
 
 
 class Devices:
-    """Draws what a body has of them.
+    """Tubes, catheters, wires and electrodes of one body.
 
     Args:
         anatomy: The body.
-        shown: The structures that it has, by their numbers.
-        surface: Where its skin is.
-        config: Shares and ranges.
-        metal_hu: Of metal.
-        rng: For everything drawn.
+        shown: Numbers of the structures that it has.
+        surface: Surface of its skin.
+        config: Shares of bodies and ranges.
+        metal_hu: HU of metal.
+        rng: Source of every random choice.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Devices:
         self._rng = rng
 
     def draw(self) -> list[Capsule]:
-        """All that this body has."""
+        """Draw the pieces that this body has."""
         config = self._config
         found: list[Capsule] = []
         for share, make in (
@@ -82,7 +82,7 @@ class Devices:
         return found
 
     def airway_tube(self) -> list[Capsule]:
-        """From the throat, or the top of the map, to some way above where the windpipe divides."""
+        """A tube from the throat, or the top of the map, to some way above the carina."""
         line = self._middles("trachea")
         if len(line) < 2:
             return []
@@ -115,7 +115,7 @@ class Devices:
         return self._tube(line, radius, 0.55 * radius, self._rng.choice([_AIR_HU, 10.0]))
 
     def catheter(self) -> list[Capsule]:
-        """In a vein of the neck or shoulder down to the heart; with a port under the skin, or out through it."""
+        """A central venous catheter from the neck or shoulder to the heart, with a port or out through the skin."""
         side = self._rng.choice(["right", "right", "left"])
         line = self._upper_veins(side)
         if len(line) < 2:
@@ -153,7 +153,7 @@ class Devices:
         return found
 
     def chest_drain(self) -> list[Capsule]:
-        """From the side of the chest up beside the lung."""
+        """A drain from the side of the chest up beside the lung."""
         side = self._rng.choice(["left", "right"])
         lung = [n for n in with_fill(self._anatomy.kinds, Fill.LUNG) if side in self._anatomy.labels.names[n - 1]]
         found = self._where([n for n in lung if n in self._shown])
@@ -176,7 +176,7 @@ class Devices:
         return self._tube(np.array([outside, *line]), radius, 0.65 * radius, _AIR_HU)
 
     def drain(self) -> list[Capsule]:
-        """From the flank to beside an organ of the belly."""
+        """A drain from the flank to beside an organ of the belly."""
         organs = [
             n for n in self._anatomy.named("liver", "spleen", "pancreas", "colon", "kidney_right") if n in self._shown
         ]
@@ -209,7 +209,7 @@ class Devices:
         return along(ring, _WIRE_MM, 0.0, self._metal)
 
     def ureter_stent(self) -> list[Capsule]:
-        """From the sinus of a kidney into the bladder, over the psoas."""
+        """A stent from the sinus of a kidney over the psoas into the bladder."""
         side = self._rng.choice(["left", "right"])
         ends = self._anatomy.named(f"kidney_{side}", "urinary_bladder")
         if len(ends) < 2 or not self._shown.issuperset(ends):
@@ -305,7 +305,7 @@ class Devices:
         )
 
     def _upper_veins(self, side: str) -> Points:
-        """From the heart up into the vein of a side."""
+        """Points from the heart up into the vein of a side."""
         line = self._middles("superior_vena_cava")
         vein = self._middles(f"brachiocephalic_vein_{side}")
         if len(line) and len(vein):
@@ -324,7 +324,7 @@ class Devices:
         return self._surface.in_front(x, top - self._rng.uniform(15, 45), 0.4)
 
     def _mm(self, point: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
-        """From the map's mm to mm of its own axes."""
+        """Convert a point from the map's mm to mm along its array axes."""
         affine = self._anatomy.affine
         return np.linalg.solve(affine[:3, :3], point - affine[:3, 3]) * self._anatomy.spacing_mm
 
@@ -357,7 +357,7 @@ def _smooth(line: Points) -> Float[np.ndarray, "m 3"]:
 def with_inserts(
     anatomy: Anatomy, placement: Placement, look: Appearance, config: BodyConfig, phase: Phase, rng: np.random.Generator
 ) -> Appearance:
-    """The look with what a body has of tubes, wires, spurs and teeth."""
+    """Return the look with tubes, wires, spurs and teeth added."""
     shown = {n for n in anatomy.boxes if look.structures[n, OF_SHOWN] > 0}
     metal = rng.uniform(*config.hu.metal[PHASES.index(phase)])
     devices = Devices(anatomy, shown, Surface(anatomy, look), config.devices, metal, rng)

@@ -15,13 +15,13 @@ DEPTH_UNIT_MM = 0.25
 def depth_within(
     kinds: UInt8[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float]
 ) -> UInt8[np.ndarray, "x y z"]:
-    """How deep each voxel lies under the surface of what it belongs to, in `DEPTH_UNIT_MM`; 0 in the background.
+    """Return each voxel's depth under the surface of its class, in `DEPTH_UNIT_MM`; 0 in the background.
 
-    Voxels at the border of the array are not taken for a surface.
+    The border of the array is not a surface.
 
     Args:
-        kinds: What each voxel belongs to; 0 is background.
-        spacing_mm: Voxel edges.
+        kinds: Class of each voxel; 0 is background.
+        spacing_mm: Voxel spacing per axis.
 
     Example:
         >>> row = np.zeros((9, 1, 1), np.uint8); row[2:7] = 1
@@ -36,7 +36,7 @@ def depth_within(
 
 
 def spread(seeds: Float32[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float]) -> Float32[np.ndarray, "x y z"]:
-    """The least of seed + distance to it: where seeds are minus a radius, the distance to balls around them."""
+    """Return the least of seed + distance to it, in mm; with seeds of minus a radius, the distance to their balls."""
     found = seeds.copy()
     steps, lengths = _neighbours(spacing_mm)
     for turn in (1, -1):
@@ -76,7 +76,7 @@ def _is_within(shape, u, v, w):  # type: ignore[no-untyped-def]
 
 @kernel()
 def _sweep_depth(kinds, depth, steps, lengths):  # type: ignore[no-untyped-def]
-    """One sweep; the other is that of the arrays turned round."""
+    """Sweep forwards; the backward sweep is this one on the reversed arrays."""
     for i, j, k in np.ndindex(kinds.shape):
         kind, best = kinds[i, j, k], depth[i, j, k]
         if kind == 0:

@@ -1,4 +1,4 @@
-"""What of a body a scan shows: the field of view, the grid."""
+"""Field of view and grid of a scan of a body."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tomoseg.bodies.render import Appearance
 
 Axes = tuple[Float[np.ndarray, "x"], Float[np.ndarray, "y"], Float[np.ndarray, "z"]]
 _AIM_MM = 14.0
-"""How well a narrow field of view is aimed."""
+"""Standard deviation of a narrow field of view's centre, per axis."""
 _ABOVE_HEAD_MM = 20.0
 _HEAD_MM = 90.0
-"""What of a skull is shorter than this from front to back is a chin at the end of a map."""
+"""A skull shorter than this from front to back is only a chin at the end of a map."""
 _ANYWHERE_SHARE = 0.5
 _ARM_ROOM_MM = 100.0
 
@@ -83,7 +83,7 @@ def draw_field_of_view(
 
 
 def _head_corners(anatomy: Anatomy, placement: Placement) -> Float[np.ndarray, "8 3"]:
-    """Of the box of the skull; zeros where there is none."""
+    """Return the corners of the skull's box in scanner mm; zeros if there is no skull."""
     heads = [n for n in anatomy.boxes if anatomy.kinds[n - 1].shell == "skull"]
     return placement.to_scanner(anatomy.corners_mm(heads[0])) if heads else np.zeros((8, 3))
 
@@ -94,7 +94,7 @@ def _head_box(
     config: FieldOfViewConfig,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "2 3"]:
-    """From above the head, or within it, downwards."""
+    """Draw a box that reaches down from above the head or from within it, in scanner mm."""
     low, high = corners.min(0), corners.max(0)
     tall, wide = (float(np.exp(rng.uniform(*np.log(ends)))) for ends in (config.head_height_mm, config.head_width_mm))
     top = high[2] + _ABOVE_HEAD_MM - max(0.0, rng.uniform(-0.7, 0.7)) * (high[2] - low[2])
@@ -110,7 +110,7 @@ def _focus(
     config: FieldOfViewConfig,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "2"] | None:
-    """The x and y that a narrow field of view is about: a vertebra's, another structure's, or none's."""
+    """Draw the x and y that a narrow field of view is centred on: a vertebra, another structure, or None."""
     spine, drawn, about = rng.random() < config.spine_share, rng.random(), rng.normal(0, _AIM_MM, 2)
     centres = {number: placement.to_scanner(anatomy.centre_mm(number)) for number in anatomy.boxes}
     seen = [number for number, centre in centres.items() if heights[0] <= centre[2] <= heights[1]]

@@ -119,7 +119,7 @@ def flesh_hu(block: Any, p: Any, outer: Any, muscle: Any, around: Any, s: Any) -
 
 @inlined
 def over_skin_mm(slow: Any, s: Any) -> Any:
-    """How far over the fat there may be skin or clothes."""
+    """Return the reach of skin and clothes over the fat, in mm."""
     return s[SKIN_MM] + s[CLOTHES_MM] + max(f32(0), s[CLOTH_GAP_MM] * (f32(1) + f32(0.4) * slow))
 
 
@@ -162,7 +162,7 @@ def _fat(block: Any, p: Any, s: Any) -> Any:
 
 @inlined
 def breast_mm(breasts: Any, p: Any) -> Any:
-    """How much thicker the fat is over a breast, which lies in front of its middle only."""
+    """Return the extra thickness of fat over the breasts at a point, in mm; only in front of their middles."""
     more = f32(0)
     for n in range(breasts.shape[0]):
         radius = breasts[n, 3]
@@ -174,7 +174,7 @@ def breast_mm(breasts: Any, p: Any) -> Any:
 
 @inlined
 def is_by_arm(arms: Any, at: Any, reach: Any) -> Any:
-    """Whether an arm may be within so many mm."""
+    """Whether an arm may be within `reach` mm."""
     for n in range(arms.shape[0]):
         away = _from_axis(arms, n, at)[3]
         if away < f32(ARM_MARGIN) * arms[n, 6] + reach:
@@ -184,7 +184,7 @@ def is_by_arm(arms: Any, at: Any, reach: Any) -> Any:
 
 @inlined
 def _from_axis(arms: Any, n: Any, at: Any) -> Any:
-    """How far a point lies from the middle line of an arm, along each axis and in all."""
+    """Return the offset of a point from the middle line of an arm, along x, y and z, and its length."""
     ux, uy, uz = arms[n, 3] - arms[n, 0], arms[n, 4] - arms[n, 1], arms[n, 5] - arms[n, 2]
     x, y, z = at[0] - arms[n, 0], at[1] - arms[n, 1], at[2] - arms[n, 2]
     t = min(max((x * ux + y * uy + z * uz) / (ux * ux + uy * uy + uz * uz), f32(0)), f32(1))

@@ -51,18 +51,18 @@ def _count(value: tuple[int, int]) -> tuple[int, int]:
 
 
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
-"""The ends of what is drawn from, both included."""
+"""Lower and upper end of a range to draw from, both included."""
 Positive = Annotated[tuple[float, float], AfterValidator(_ordered), AfterValidator(_positive)]
-"""The same of what cannot be 0 or less."""
+"""A range of values above 0."""
 Count = Annotated[tuple[int, int], AfterValidator(_count)]
-"""The fewest and the most."""
+"""Least and greatest number, both included."""
 
 ByPhase = tuple[Range, Range, Range, Range]
-"""For native, arterial, portal venous and late scans."""
+"""Ranges for native, arterial, portal venous and late scans."""
 
 
 def same(low: float, high: float) -> ByPhase:
-    """One range for all phases."""
+    """Return the same range for every phase."""
     return ((low, high),) * 4
 
 

@@ -1,4 +1,4 @@
-"""Where the body ends and where it is muscle: guessed from its structures, or known."""
+"""Distances to the body's surface and to its muscles, guessed from the structures or known."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ class Hulls(NamedTuple):
 
 @dataclass(frozen=True)
 class Flesh:
-    """What is known of the unlabelled voxels of a map, where that need not be guessed.
+    """Known tissue of the unlabelled voxels of a map, in place of a guess.
 
     Attributes:
-        body: The body, skin included.
-        muscle: Muscle.
-        regions: `Region` of the others.
+        body: Mask of the body, skin included.
+        muscle: Mask of muscle.
+        regions: `Region` of the other voxels.
     """
 
     body: Bool[np.ndarray, "x y z"]
@@ -73,7 +73,7 @@ class Flesh:
 def guessed_flesh(
     numbers: UInt8[np.ndarray, "x y z"], kinds: tuple[Kind, ...], affine: Float[np.ndarray, "4 4"]
 ) -> Hulls:
-    """Where the body ends and where it is muscle, from its structures."""
+    """Guess the body's surface and its muscles from its structures."""
     padded, coarse_affine, spacing = _coarse(numbers, affine)
     hulls = np.array(["", *(kind.hull for kind in kinds)])
 
@@ -108,23 +108,23 @@ def _joined(
 def _around(
     numbers: UInt8[np.ndarray, "a b c"], spacing_mm: tuple[float, float, float], reach_mm: Sequence[float | None]
 ) -> Float32[np.ndarray, "a b c"]:
-    """Distance to what lies so near to the structures; None for those that do not count."""
+    """Distance in mm to the structures grown by `reach_mm` each; None leaves a structure out."""
     seeds = np.array([FAR_MM, *(FAR_MM if mm is None else -mm for mm in reach_mm)], np.float32)
     return spread(seeds[numbers], spacing_mm)
 
 
 def _joins(kind: Kind) -> bool:
-    """Whether flesh fills what lies between it and the trunk or the head: between jaw, neck and shoulders."""
+    """Whether flesh fills the gap to the trunk or the head, as between jaw, neck and shoulders."""
     return kind.hull == "neck" or (kind.hull == "limb" and kind.muscle_mm < ARM_MM)
 
 
 def _bare_mm(kind: Kind) -> float | None:
-    """How far from it the body's wall has no muscles of its own."""
+    """Return the distance in mm within which the body's wall has no muscles; None if the structure keeps them."""
     return kind.flesh_mm if kind.fill == Fill.MUSCLE or kind.hull in _FLESHY else None
 
 
 def known_flesh(flesh: Flesh, box: tuple[slice, ...], affine: Float[np.ndarray, "4 4"]) -> Hulls:
-    """The same where the body and its muscles are known."""
+    """Return the hulls of a known body and its muscles, within `box`."""
     body, coarse_affine, spacing = _coarse(flesh.body[box].astype(np.uint8), affine)
     inside = body > 0
     outer = distance_transform_edt(~inside, spacing) - distance_transform_edt(inside, spacing)
@@ -138,7 +138,7 @@ def known_flesh(flesh: Flesh, box: tuple[slice, ...], affine: Float[np.ndarray, 
 def _coarse(
     numbers: UInt8[np.ndarray, "x y z"], affine: Float[np.ndarray, "4 4"]
 ) -> tuple[UInt8[np.ndarray, "a b c"], Float[np.ndarray, "4 4"], tuple[float, float, float]]:
-    """Every so many voxels, with a margin to the sides; above and below the body goes on."""
+    """Thin a map to about `COARSE_STEP_MM` and pad it in x and y; above and below the body goes on."""
     steps = [max(1, round(COARSE_STEP_MM / s)) for s in spacing_of(affine)]
     thinned = numbers[:: steps[0], :: steps[1], :: steps[2]]
     coarse_affine = affine @ np.diag([*steps, 1.0])

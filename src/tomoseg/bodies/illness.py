@@ -1,4 +1,4 @@
-"""What is ill or foreign in a body: fluid beside lungs, lungs without air, cysts, masses, metal."""
+"""Disease and metal in a body: fluid beside lungs, lungs without air, cysts, masses, implants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WITH_MASSES = ("liver", "spleen", "pancreas", "kidney_medulla", "bone")
 def draw_lungs(
     anatomy: Anatomy, config: BodyConfig, table: dict[str, Float32[np.ndarray, "n"]], rng: np.random.Generator
 ) -> None:
-    """Up to which height there is fluid in the place of the lower part of a lung, and lung without air above it."""
+    """Draw up to which height fluid replaces the lower part of lungs, and lung without air lies above it."""
     disease = config.disease
     for side in ("left", "right"):
         fluid = rng.uniform(*disease.effusion_height) if rng.random() < disease.effusion_share else 0.0
@@ -39,7 +39,7 @@ def draw_fat(
     table: dict[str, Float32[np.ndarray, "n"]],
     rng: np.random.Generator,
 ) -> None:
-    """Fat in the liver, and how wide it is between the lobules of a pancreas: gaps lie where smooth noise is near 0."""
+    """Draw fat of the liver and its width between lobules of the pancreas; gaps lie where smooth noise is near 0."""
     if rng.random() < config.disease.fatty_liver_share:
         liver, share = with_fill(anatomy.kinds, Fill.LIVER), rng.uniform(*config.disease.fatty_liver)
         table["hu"][liver] += share * (hu["fat"] - table["hu"][liver])
@@ -55,7 +55,7 @@ def draw_kidneys(
     table: dict[str, Float32[np.ndarray, "n"]],
     rng: np.random.Generator,
 ) -> float:
-    """How deep urine comes into kidneys whose hollows are wide; above 0 if there are such."""
+    """Draw dilated kidneys into `table`; return by how many spreads of noise their sinus loses fat, 0 if none."""
     kidneys = [number for number in with_fill(anatomy.kinds, Fill.KIDNEY) if number in anatomy.boxes]
     if not kidneys or rng.random() >= config.disease.dilated_share:
         return 0.0
@@ -72,7 +72,7 @@ def draw_lesions(
     shown: UInt8[np.ndarray, "n"],
     rng: np.random.Generator,
 ) -> Float32[np.ndarray, "m 8"]:
-    """Cysts, masses, metal."""
+    """Draw cysts, masses and metal."""
     disease = config.disease
     there = [number for number in anatomy.boxes if shown[number]]
     rows: list[list[float]] = []
@@ -142,7 +142,7 @@ def _is_lumbar(anatomy: Anatomy, number: int) -> bool:
 
 
 def _point_in(anatomy: Anatomy, number: int, rng: np.random.Generator) -> list[float]:
-    """A point of a structure, in mm of the map's own axes."""
+    """Draw a point of a structure, in mm along the map's array axes."""
     x, y, z = anatomy.boxes[number]
     found = np.argwhere(anatomy.numbers[x, y, z] == number)
     at = found[int(rng.integers(len(found)))] + [x.start, y.start, z.start]

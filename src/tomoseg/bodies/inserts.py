@@ -15,9 +15,9 @@ f32 = np.float32
 CELL = 4
 """Voxels of the coarser grid along an edge of a cell."""
 ANYWHERE, UNLABELLED, ON_SKIN = 0, 1, 2
-"""Where pieces are drawn: through everything; where no structure is; on the skin in front of where they are."""
+"""Places of a piece: through everything; outside structures only; on the skin in front of its position."""
 AS_THERE = -1
-"""Counts as the structure that it runs through."""
+"""Label of a piece that takes the label of the structure around it."""
 _STEP_MM = 5.0
 
 
@@ -25,14 +25,14 @@ class Capsule(NamedTuple):
     """A straight piece with round ends; pieces that meet at their ends make a tube.
 
     Attributes:
-        start: mm of the map's own axes.
+        start: One end, in mm along the map's array axes.
         end: The other end.
-        radius_mm: The radius in mm of its outside; on the skin half its thickness.
-        hollow_mm: Of its inside, 0 if it is solid; on the skin half its width.
-        hu: Of its wall.
-        inside_hu: Of what it holds.
+        radius_mm: Outer radius; on the skin half its thickness.
+        hollow_mm: Inner radius, 0 if it is solid; on the skin half its width.
+        hu: HU of its wall.
+        inside_hu: HU of its content.
         where: `ANYWHERE`, `UNLABELLED` or `ON_SKIN`.
-        counts: The structure that it counts as, or `AS_THERE`.
+        counts: Number of the structure that it is labelled as, or `AS_THERE`.
     """
 
     start: tuple[float, float, float]
@@ -45,16 +45,16 @@ class Capsule(NamedTuple):
     counts: int = AS_THERE
 
     def row(self) -> list[float]:
-        """As the loops take it."""
+        """Return the piece as a row of `Inserts.pieces`."""
         return [*self.start, *self.end, *self[2:]]
 
 
 class Inserts(NamedTuple):
-    """Pieces, and where on the coarser grid some may be.
+    """Pieces, with the cells of the coarser grid that may hold some.
 
     Attributes:
-        pieces: Rows of `Capsule`.
-        near: Cells near one.
+        pieces: `(m, 12)`, rows of `Capsule`.
+        near: 1 for cells near a piece; each is `CELL` voxels of the coarser grid wide.
     """
 
     pieces: Float32[np.ndarray, "m 12"]
@@ -65,7 +65,7 @@ def along(
     points: Float[np.ndarray, "n 3"], radius_mm: float, hollow_mm: float, hu: float, inside_hu: float = 0.0,
     where: int = ANYWHERE,
 ) -> list[Capsule]:  # fmt: skip
-    """A tube through points."""
+    """Make a tube through points."""
     return [
         Capsule((a[0], a[1], a[2]), (b[0], b[1], b[2]), radius_mm, hollow_mm, hu, inside_hu, where)
         for a, b in zip(points[:-1].tolist(), points[1:].tolist(), strict=True)
@@ -78,13 +78,13 @@ def inserts(
     coarse: Float32[np.ndarray, "3 2"],
     spacing_mm: Float32[np.ndarray, "3"],
 ) -> Inserts:
-    """Pieces with their cells.
+    """Find the cells that pieces may be in.
 
     Args:
         pieces: In mm of the map's own axes.
         shape: The shape of the coarser grid.
         coarse: See `ScannerToMap`.
-        spacing_mm: Voxel edges of the map.
+        spacing_mm: Voxel spacing of the map.
     """
     near = np.zeros([-(-n // CELL) for n in shape], np.uint8)
     scale = coarse[:, 0] / spacing_mm / CELL
@@ -103,7 +103,7 @@ def inserts(
 
 @inlined
 def is_near(near: Any, coarse: Any, f: Any) -> Any:
-    """Whether a piece may be within some millimetres of an index of the map."""
+    """Whether a piece may be within some millimetres of a voxel of the map."""
     i = int((f[0] * coarse[0, 0] + coarse[0, 1]) / f32(4))
     j = int((f[1] * coarse[1, 0] + coarse[1, 1]) / f32(4))
     k = int((f[2] * coarse[2, 0] + coarse[2, 1]) / f32(4))

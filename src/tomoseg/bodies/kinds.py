@@ -1,4 +1,4 @@
-"""What a structure is made of, told by its name: the tissue that its HU come from and how it is filled."""
+"""Material of structures by their names: the tissue that gives their HU, and how they are filled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tomoseg.labels import LabelSet
 
 
 class Fill(IntEnum):
-    """How the inside of a structure is drawn."""
+    """Way of drawing the inside of a structure."""
 
     PLAIN = 0
     BONE = 1
@@ -33,16 +33,16 @@ class Fill(IntEnum):
 
 @dataclass(frozen=True)
 class Kind:
-    """What a structure is made of.
+    """Material of a structure.
 
     Attributes:
-        tissue: A field of `HuConfig`.
-        fill: How it is drawn.
-        muscle_mm: How far unlabelled muscle reaches from it.
-        hull: Whether it belongs to the `trunk`, the `head`, or is a `limb` or the `neck` with flesh around it.
-        flesh_mm: How far the body reaches from it, for limbs and the neck.
-        may_lack: Whether people live without it.
-        shell: Which shell a bone has: a field of `BonesConfig` without `_mm`.
+        tissue: Field of `HuConfig` with its HU.
+        fill: Way of drawing its inside.
+        muscle_mm: Reach of unlabelled muscle from its surface.
+        hull: Part of the body: `trunk` or `head`, or `limb` or `neck` with flesh around it.
+        flesh_mm: Distance from its surface to the body's, for limbs and the neck.
+        may_lack: Whether it may have been taken out.
+        shell: Field of `BonesConfig` with a bone's shell, without `_mm`; empty for others.
     """
 
     tissue: str
@@ -109,7 +109,7 @@ _PATTERNS = tuple((re.compile(rf"(?:^| )(?:{words})(?: |\d|$)"), kind) for words
 
 
 def kind_of(name: str) -> Kind | None:
-    """What a structure is made of; None if its name says nothing.
+    """Return the material of a structure by its name; None if the name is not known.
 
     Example:
         >>> kind_of("vertebrae_C2").hull, kind_of("rib_left_7").tissue, kind_of("blob")

@@ -1,4 +1,4 @@
-"""What one body looks like: HU by phase, flesh, contents of the gut, what is ill, lacking or foreign."""
+"""Appearance of one body: HU by phase, flesh, contents of the gut, disease, removed organs, metal."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def draw_look(anatomy: Anatomy, config: BodyConfig, phase: Phase, rng: np.random
 def _body(
     anatomy: Anatomy, config: BodyConfig, hu: dict[str, float], rng: np.random.Generator
 ) -> Float32[np.ndarray, "s"]:
-    """What holds for the body as a whole, in the order of `SLOTS`."""
+    """Draw the values of the body as a whole, in the order of `SLOTS`."""
     flesh, disease = config.flesh, config.disease
     myelogram = rng.random() < config.contrast.myelogram_share
     mask = rng.random() < flesh.mask_share
@@ -115,7 +115,7 @@ _DRAWN = (
 
 
 def lying_so(look: Appearance, anatomy: Anatomy, placement: Placement, lying: PatientPosition) -> Appearance:
-    """The look with fluid where it is down."""
+    """Return the look with its fluids settled on the side that is down."""
     structures, body = look.structures.copy(), look.body.copy()
     structures[:, [OF_LOW, OF_HIGH]] = levels(anatomy, placement, lying, structures[:, OF_SHOWN] > 0)
     body[[SIDE_DOWN, DOWN_X, DOWN_Y]] = side_down(placement, lying), *lying.down
@@ -123,7 +123,7 @@ def lying_so(look: Appearance, anatomy: Anatomy, placement: Placement, lying: Pa
 
 
 def _now_and_then(share: float, ends: tuple[float, float], otherwise: float, rng: np.random.Generator) -> float:
-    """From a range in a share of bodies."""
+    """Draw from a range in a share of bodies; else return `otherwise`."""
     return float(rng.uniform(*ends)) if rng.random() < share else otherwise
 
 
@@ -135,7 +135,7 @@ def _fat_mm(flesh: FleshConfig, wall: bool, rng: np.random.Generator) -> float:
 
 
 def _shown(anatomy: Anatomy, config: BodyConfig, rng: np.random.Generator) -> UInt8[np.ndarray, "n"]:
-    """What structures count as: organs may have been taken out, and maps of men make women too."""
+    """Draw the number that each structure is labelled as: organs may be taken out, maps of men make women too."""
     shown = np.arange(len(anatomy.kinds) + 1, dtype=np.uint8)
     removable = [number for number in anatomy.boxes if anatomy.kinds[number - 1].may_lack]
     if removable and rng.random() < config.shape.lacking_share:
@@ -174,7 +174,7 @@ def _draw_contents(
     table: dict[str, Float32[np.ndarray, "n"]],
     rng: np.random.Generator,
 ) -> None:
-    """What hollow organs hold."""
+    """Draw the contents of hollow organs into `table`."""
     oral = rng.random() < config.contrast.oral_share
     for number, (name, kind) in enumerate(zip(anatomy.labels.names, anatomy.kinds, strict=True), start=1):
         if kind.fill == Fill.GUT:
@@ -208,7 +208,7 @@ def _gut(
 def _breasts(
     anatomy: Anatomy, flesh: FleshConfig, shown: UInt8[np.ndarray, "n"], rng: np.random.Generator
 ) -> Float32[np.ndarray, "m 4"]:
-    """In front of the ribs, beside the breastbone, in mm of the map's own axes."""
+    """Draw breasts beside the breastbone: rows of x, y, z and radius, in mm along the map's array axes."""
     front = anatomy.named("sternum")
     if not front or shown[anatomy.named("prostate")].any() or rng.random() >= flesh.breasts_share:
         return np.zeros((0, 4), np.float32)

@@ -1,4 +1,4 @@
-"""How patients lie on the table: on their back, belly or side, or half turned; which way is down for what they hold."""
+"""Positions of patients on the table: on their back, belly or side, or half turned; the direction of gravity."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Down(IntEnum):
 
 @dataclass(frozen=True)
 class PatientPosition:
-    """How a patient lies.
+    """Position of a patient on the table.
 
     Attributes:
-        down: Where down is in the images, along x and y: the table is there.
-        turn_deg: How far the body is turned about its long axis in the images.
+        down: Direction of gravity in the images, x and y; the table is on that side.
+        turn_deg: Turn of the body about its long axis in the images, in degrees.
     """
 
     down: tuple[float, float] = (0.0, -1.0)
@@ -58,7 +58,7 @@ def draw_lying(config: FieldOfViewConfig, rng: np.random.Generator) -> PatientPo
 
 
 def _turned_down(angle_deg: float) -> tuple[float, float]:
-    """Where down is for a body that is turned by an angle, in its own axes."""
+    """Return the direction of gravity, x and y, in the axes of a body turned by an angle."""
     angle = np.deg2rad(angle_deg)
     return (round(-float(np.sin(angle)), 6), round(-float(np.cos(angle)), 6))
 
@@ -74,7 +74,7 @@ def side_down(placement: Placement, lying: PatientPosition) -> Down:
 def levels(
     anatomy: Anatomy, placement: Placement, lying: PatientPosition, shown: Bool[np.ndarray, "n"]
 ) -> Float32[np.ndarray, "n 2"]:
-    """How low and how high organs with one level of fluid reach, in mm upwards in the scanner; zeros for others."""
+    """Return the lower and upper end of organs with one fluid level, in scanner mm upwards; zeros for others."""
     ends = np.zeros((len(anatomy.kinds) + 1, 2), np.float32)
     for number, box in anatomy.boxes.items():
         if shown[number] and _has_one_level(anatomy.labels.names[number - 1].lower(), anatomy.kinds[number - 1]):
@@ -90,5 +90,5 @@ def _ends(heights: Float[np.ndarray, "n"]) -> tuple[float, float]:
 
 
 def _has_one_level(name: str, kind: Kind) -> bool:
-    """Whether it is one hollow: stomach and bladders, not the loops of the bowel."""
+    """Whether a structure is a single hollow: stomach and bladders, not the loops of the bowel."""
     return kind.fill == Fill.FLUID or (kind.fill == Fill.GUT and "stomach" in name)

@@ -16,7 +16,7 @@ CELLS = 64
 
 @cache
 def noise_block() -> Float32[np.ndarray, "64 64 64"]:
-    """Gaussian noise of mean 0 and spread 1, smooth over about four cells, periodic."""
+    """Return periodic Gaussian noise of mean 0 and standard deviation 1, smooth over about four cells."""
     white = np.random.default_rng(117).standard_normal((CELLS,) * 3, np.float32)
     smooth = gaussian_filter(white, 1.6, mode="wrap")
     smooth -= smooth.mean()
@@ -25,7 +25,7 @@ def noise_block() -> Float32[np.ndarray, "64 64 64"]:
 
 @inlined
 def noise_at(block, x, y, z):  # type: ignore[no-untyped-def]
-    """The noise at a place given in cells, 0 or more."""
+    """Return the noise at a point given in cells, each coordinate 0 or more."""
     i, j, k = int(x), int(y), int(z)
     u, v, w = x - np.float32(i), y - np.float32(j), z - np.float32(k)
     i0, j0, k0 = i & 63, j & 63, k & 63

@@ -1,4 +1,4 @@
-"""How a body lies in the scanner: stretched, turned, bent, single organs shifted, never folded."""
+"""Placement of a body in the scanner: stretched, turned, bent, single organs shifted, never folded."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _MOVABLE = (Fill.KIDNEY, Fill.LIVER, Fill.FLUID, Fill.GUT, Fill.PLAIN, Fill.HEAR
 
 @dataclass(frozen=True)
 class Placement:
-    """How a body lies.
+    """Transform between an anatomy and the scanner.
 
     Attributes:
-        turn: `(3, 3)`: body mm, from the middle of the anatomy, to scanner mm; stretches too.
-        middle: The middle of the anatomy in its own mm.
-        box: `(2, 3)`: lower and upper corner of the structures in the scanner, between the first and last slice.
-        index_to_scanner: `(3, 3)`: a step in voxels of the map in scanner mm.
-        way: From the scanner to the anatomy.
+        turn: `(3, 3)`, rotation and stretch from anatomy mm, relative to `middle`, to scanner mm.
+        middle: Middle of the anatomy, in its own mm.
+        box: `(2, 3)`, lower and upper corner of the structures in scanner mm, between the first and last slice.
+        index_to_scanner: `(3, 3)`, a step in voxels of the map to scanner mm.
+        way: Transform from the scanner to the anatomy.
     """
 
     turn: Float[np.ndarray, "3 3"]
@@ -44,11 +44,11 @@ class Placement:
     way: ScannerToMap
 
     def to_scanner(self, points: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
-        """Points in mm of the anatomy in scanner mm, without the bend."""
+        """Transform points from anatomy mm to scanner mm, without the bend."""
         return (points - self.middle) @ self.turn.T
 
     def find(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
-        """The same with the bend, to a millimetre or so."""
+        """Transform points from anatomy mm to scanner mm with the bend, to about a millimetre."""
         start, step = self.way.bend_grid[:3, None], self.way.bend_grid[3]
         straight = self.to_scanner(points)
         found = straight
@@ -60,7 +60,7 @@ class Placement:
 
 
 def place(anatomy: Anatomy, config: ShapeConfig, rng: np.random.Generator, turn_deg: float = 0.0) -> Placement:
-    """Draw how a body lies, beside being turned about its long axis."""
+    """Draw the placement of a body, turned by `turn_deg` about its long axis."""
     size = rng.uniform(*config.size)
     stretch = np.array([rng.uniform(*config.stretch) for _ in range(3)])
     turned = rotation(*(rng.uniform(*config.turn_deg) for _ in range(3)))
@@ -95,7 +95,7 @@ def place(anatomy: Anatomy, config: ShapeConfig, rng: np.random.Generator, turn_
 
 
 def _box(corners: Float[np.ndarray, "8 3"]) -> Float[np.ndarray, "2 3"]:
-    """The box of a turned box; up and down, where the slices end in its middle line rather than at its corners."""
+    """Return the box of a turned box; in z it ends where the slices end on the middle line, not at the corners."""
     box = np.stack([corners.min(0), corners.max(0)])
     order = np.sort(corners[:, 2])
     box[:, 2] = (order[:4].mean(), order[4:].mean())
@@ -105,7 +105,7 @@ def _box(corners: Float[np.ndarray, "8 3"]) -> Float[np.ndarray, "2 3"]:
 def _bend(
     config: ShapeConfig, start: Float[np.ndarray, "3"], count: np.ndarray, rng: np.random.Generator
 ) -> Float32[np.ndarray, "i j k 3"]:
-    """A smooth field of displacements in mm, and the bow of the whole body."""
+    """Draw a smooth field of displacements in mm, with the bow of the whole body."""
     bend = np.empty((*count, 3), np.float32)
     spread = rng.uniform(*config.bend_mm)
     wave = rng.uniform(*config.bend_wavelength_mm)
@@ -123,7 +123,7 @@ def _bend(
 
 
 def _moved(anatomy: Anatomy, config: ShapeConfig, rng: np.random.Generator) -> list[int]:
-    """Which organs are shifted."""
+    """Draw the numbers of the organs to shift."""
     movable = [n for n in anatomy.boxes if anatomy.kinds[n - 1].fill in _MOVABLE]
     count = min(len(movable), int(rng.integers(config.moved[0], config.moved[1], endpoint=True)))
     return [int(n) for n in rng.choice(movable, count, replace=False)] if count else []
@@ -195,6 +195,6 @@ def _swell(
 
 
 def _slope(bend: Float32[np.ndarray, "i j k 3"]) -> float:
-    """An upper bound of how steep the bend is."""
+    """Return an upper bound of the slope of the bend."""
     steepest = [np.sqrt((np.diff(bend, axis=axis) ** 2).sum(-1).max()) / STEP_MM for axis in range(3)]
     return float(np.linalg.norm(steepest))

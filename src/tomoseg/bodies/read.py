@@ -21,7 +21,7 @@ from tomoseg.phantom.scan import paint_body
 from tomoseg.phantom.tissues import TISSUE_NUMBER
 
 PROCEDURAL = "procedural"
-"""Stands for the phantom's anatomies where paths of label maps are asked for: another one for each body."""
+"""Given in place of a path of label maps: the procedural phantom's anatomies, another one for each body."""
 PROCEDURAL_MM = (3.0, 3.0, 3.0)
 _REGIONS = {
     "air": Region.AIR,
@@ -65,7 +65,7 @@ def read_anatomy(path: Path) -> Anatomy:
 
 
 def read_case_anatomy(case: MaskCase) -> Anatomy:
-    """The anatomy of one case, where voxels of several masks go to the smallest structure.
+    """Read the anatomy of one case; voxels in several masks go to the smallest structure.
 
     Raises:
         InputError: If a file cannot be read, or the map cannot be used.
@@ -86,11 +86,11 @@ def read_case_anatomy(case: MaskCase) -> Anatomy:
 
 
 def procedural_anatomy(seed: int, spacing_mm: tuple[float, float, float] = PROCEDURAL_MM) -> Anatomy:
-    """The whole body that the procedural phantom has for a seed, as an anatomy.
+    """Make an anatomy of the procedural phantom's whole body for a seed.
 
     Args:
-        seed: Any number from 0 up.
-        spacing_mm: Voxel edges.
+        seed: 0 or more.
+        spacing_mm: Voxel spacing along x, y and z.
 
     Raises:
         InputError: If the seed is negative.

@@ -1,4 +1,4 @@
-"""What lies in a map beside its structures, and where within hollow ones: discs, fluids, heights, chambers."""
+"""Regions of a map outside its structures (discs, fluids), and places within them (heights, chambers)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tomoseg.kernels import kernel
 from tomoseg.labels import LabelSet
 
 _NEARBY_MM = 9.0
-"""How far the radius of a bone is looked for."""
+"""Reach of the search for the radius of a bone."""
 
 
 class Region(IntEnum):
-    """What an unlabelled voxel within the body is, where neither fat nor muscle."""
+    """Tissue of an unlabelled voxel within the body that is neither fat nor muscle."""
 
     NONE = 0
     DISC = 1

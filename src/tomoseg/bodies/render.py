@@ -1,4 +1,4 @@
-"""From an anatomy to HU: tissues are told at several points of each voxel, and a voxel gets their mean."""
+"""HU of an anatomy: the tissue is found at several points of each voxel, and the voxel gets their mean."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tomoseg.kernels import inlined, kernel
 
 f32 = np.float32
 POINTS = 64
-"""Most points of a voxel."""
+"""Largest number of points of a voxel."""
 THICKEST = f32(2)
 """Wall and fat are nowhere thicker, in shares of their means."""
 FAR = 1e5
@@ -48,19 +48,19 @@ FAR = 1e5
 BARE_MM = f32(18)
 """No structure lies farther outside the outline, which is smooth, than this."""
 SPARSE = 3
-"""Deep within one structure only every so many of them are needed."""
+"""Step through those points deep within one structure."""
 
 
 class Appearance(NamedTuple):
-    """All that is drawn for one body.
+    """Values drawn for one body.
 
     Attributes:
-        structures: Of each structure, by its number; see `slots`.
-        body: Of the body; see `slots`.
-        breasts: x, y, z and radius of each, in mm of the map's axes.
-        lesions: x, y, z, radius in those, HU, least depth, structure within which, structure that it is.
+        structures: `(n, 10)`, a row per structure, by its number; see `slots`.
+        body: Values of the body as a whole; see `slots`.
+        breasts: x, y, z and radius of each, in mm along the map's array axes.
+        lesions: x, y, z and radius in the same mm, HU, least depth, structure around it, structure that it is.
         arms: Two ends, radius, radius of the bone and structure of the bone (-1 for a forearm), in mm of the scanner.
-        inserts: Tubes, wires, spurs, in mm of the map's axes.
+        inserts: Tubes, wires and spurs, in mm along the map's array axes.
     """
 
     structures: Float32[np.ndarray, "n 10"]
@@ -89,11 +89,11 @@ class ScannerToMap(NamedTuple):
 
     Attributes:
         to_index: `(3, 4)`: scanner mm to index of the map.
-        bend: Displacement in voxels of the map on a grid of the scanner.
-        bend_grid: Scanner mm of that grid's first point, and the distance of its points.
-        spacing: Voxel edges of the map in mm.
-        coarse: `(3, 2)`: index of the map to index of its coarser grid: times, plus.
-        shift: Where in the noise this body lies, in mm.
+        bend: `(i, j, k, 3)`, displacement in voxels of the map, on a grid of the scanner.
+        bend_grid: First point of that grid in scanner mm, and the distance of its points.
+        spacing: Voxel spacing of the map in mm.
+        coarse: `(3, 2)`, factor and offset from an index of the map to one of its coarser grid.
+        shift: Position of this body in the noise, in mm.
     """
 
     to_index: Float32[np.ndarray, "3 4"]
@@ -117,14 +117,14 @@ def render(
     """Draw a body on a grid of the scanner.
 
     Args:
-        anatomy: What is drawn.
-        way: Where.
-        look: The appearance of the body.
-        axes: Scanner mm of the voxels' middles.
-        points: Points of a voxel along each axis.
+        anatomy: Arrays of the anatomy.
+        way: Transform from the scanner to the map.
+        look: Appearance of the body.
+        axes: Voxel centres along x, y and z, in scanner mm.
+        points: Number of points of a voxel along each axis.
 
     Returns:
-        HU; the number of the structure that most points of a voxel belong to, or 0; where the body is.
+        HU; the number of the structure that most points of a voxel belong to, or 0; a mask of the body.
     """
     shape = tuple(len(axis) for axis in axes)
     out: _Drawn = (np.empty(shape, np.float32), np.zeros(shape, np.uint8), np.zeros(shape, np.bool_))
@@ -245,19 +245,19 @@ def _render(block: Any, anatomy: Any, way: Any, look: Any, axes: Any, points: An
 
 @inlined
 def _is_air(away: Any, limit: Any, arms: Any, at: Any, reach: Any) -> Any:
-    """Whether nothing is at a voxel: so far from the body, and from an arm."""
+    """Whether a voxel is empty: over `limit` from the body, and over `reach` mm from every arm."""
     return away > limit and not is_by_arm(arms, at, reach)
 
 
 @inlined
 def _step(charts: Any, f: Any, reach: Any, pieces: Any) -> Any:
-    """Which of a voxel's points are needed: each, or each so many."""
+    """Return the step through a voxel's points: 1 for all of them, or `SPARSE`."""
     return SPARSE if pieces is None and _depth(charts, f) > reach else 1
 
 
 @inlined
 def _unlabelled(block: Any, p: Any, there: Any, away: Any, around: Any, arms: Any, s: Any) -> Any:
-    """Flesh, an arm or air: HU, structure, whether it is of the body."""
+    """Return HU, structure and whether it is in the body for a point of flesh, an arm or air."""
     wall, fat, slow, near = around
     value, solid = flesh_hu(block, p, away, near, (wall, fat, slow), s)
     if solid:
@@ -268,7 +268,7 @@ def _unlabelled(block: Any, p: Any, there: Any, away: Any, around: Any, arms: An
 
 @inlined
 def _with_pieces(pieces: Any, p: Any, over: Any, before: Any, s: Any) -> Any:
-    """What a point is with a piece in its place: HU, structure, whether it is of the body."""
+    """Return a point's HU, structure and whether it is in the body, with a piece in its place."""
     value, number, own, flesh = before
     piece, hu = piece_at(pieces, p, number)
     if piece >= 0:
@@ -280,7 +280,7 @@ def _with_pieces(pieces: Any, p: Any, over: Any, before: Any, s: Any) -> Any:
 
 @inlined
 def _is_filled(block: Any, p: Any, region: Any, s: Any) -> Any:
-    """Whether a region is drawn as one: the belly only where free fluid is in it."""
+    """Whether a region is drawn: the belly only where it has free fluid."""
     if region != 9:
         return region > 0
     return noise_at(block, p[0] * f32(0.04), p[1] * f32(0.04), p[2] * f32(0.04)) < s[ASCITES]
@@ -356,7 +356,7 @@ def _depth(charts: Any, f: Any) -> Any:
 
 @inlined
 def _chart(charts: Any, f: Any, table: Any) -> Any:
-    """Structure, depth in mm, place and region at an index of the map."""
+    """Return structure, depth in mm, place and region at an index of the map."""
     numbers, depth, place, regions = charts
     i, j, k = _voxel(numbers.shape, f)
     if i < 0:
@@ -367,7 +367,7 @@ def _chart(charts: Any, f: Any, table: Any) -> Any:
 
 @inlined
 def _level(place: Any, there: Any, table: Any, number: Any, s: Any) -> Any:
-    """How high a point of a hollow organ lies in it, from 0 for its lowest to 1."""
+    """Return the height of a point within a hollow organ, from 0 at its lowest point to 1."""
     low, high = table[number, OF_LOW], table[number, OF_HIGH]
     if high <= low:
         place = place / f32(255)

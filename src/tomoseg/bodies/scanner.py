@@ -1,4 +1,4 @@
-"""Image formation: what a scanner makes of the HU of a body: blur, artefacts, noise."""
+"""Image formation in the scanner: blur, artefacts and noise on the HU of a body."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _LOUDEST_HU = 70.0
 
 @dataclass(frozen=True)
 class Scan:
-    """One scanner's settings.
+    """Settings of one scanner.
 
     Attributes:
-        pixel_mm: Pixel edge of its own images.
-        slice_mm: Thickness of its slices.
-        kernel_fwhm_mm: Blur in plane.
-        noise_hu: See `ScannerConfig`.
-        grain_mm: Size of the noise's grains.
-        streaks: Noise along the widest way.
-        hardening_hu: Dark bands between bones.
-        cupping_hu: Darker middle.
-        motion_mm: Blur to front and back.
+        pixel_mm: Pixel spacing of its own images.
+        slice_mm: Slice thickness.
+        kernel_fwhm_mm: Full width at half maximum of the blur in plane.
+        noise_hu: Standard deviation of the noise in 5 mm slices; see `ScannerConfig`.
+        grain_mm: Grain size of the noise.
+        streaks: Strength of noise along the widest direction.
+        hardening_hu: Depth of the dark bands between bones.
+        cupping_hu: Depth of the darker middle.
+        motion_mm: Blur from front to back.
         rays_hu: Strength of rays from metal.
     """
 
@@ -49,7 +49,7 @@ class Scan:
 
     @classmethod
     def draw(cls, config: ScannerConfig, rng: np.random.Generator) -> Scan:
-        """A scanner."""
+        """Draw a scanner."""
         thickness = float(np.exp(rng.uniform(*np.log(np.maximum(config.slice_mm, 0.05)))))
         pixel, fwhm = float(rng.uniform(*config.pixel_mm)), float(rng.uniform(*config.kernel_fwhm_mm))
         noise, grain = float(rng.uniform(*config.noise_hu)), float(rng.uniform(*config.noise_grain_mm))
@@ -66,17 +66,17 @@ def acquire(
     scan: Scan,
     rng: np.random.Generator,
 ) -> Int16[np.ndarray, "x y z"]:
-    """The scan of a body.
+    """Simulate the scan of a body.
 
     Args:
-        hu: HU as they are, each the mean over its voxel.
-        body: Where the body is.
-        spacing_mm: Voxel edges of the grid, which may be coarser than the scanner's own.
+        hu: True HU, each the mean over its voxel.
+        body: Mask of the body.
+        spacing_mm: Voxel spacing of the grid, which may be coarser than the scanner's own.
         scan: The scanner.
-        rng: For noise.
+        rng: Source of the noise.
 
     Returns:
-        HU as measured, within -1024 to 3071.
+        Measured HU, clipped to -1024 to 3071.
     """
     metal = hu > METAL_HU
     measured = hu.copy()
@@ -89,7 +89,7 @@ def acquire(
 
 
 def noise_spread(spacing_mm: tuple[float, float, float], scan: Scan) -> float:
-    """Spread of the noise on a grid: more in thin slices, less where pixels are larger than the grains.
+    """Return the noise's standard deviation in HU on a grid: more in thin slices, less in pixels above grain size.
 
     Example:
         >>> scan = Scan(1.0, 5.0, 1.0, 10.0, 1.5, 0.0, 0.0, 0.0)
@@ -104,7 +104,7 @@ def noise_spread(spacing_mm: tuple[float, float, float], scan: Scan) -> float:
 def _blurred(
     hu: Float32[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float], scan: Scan
 ) -> Float32[np.ndarray, "x y z"]:
-    """Kernel in plane; along z what a slice is thicker than the grid."""
+    """Blur by the kernel in plane, and along z by the excess of slice thickness over the grid's spacing."""
     wider = max(0.0, scan.slice_mm**2 - spacing_mm[2] ** 2) / 12
     kernel = scan.kernel_fwhm_mm / _FWHM
     moved = np.hypot(kernel, scan.motion_mm / _FWHM)
@@ -122,7 +122,7 @@ def _noise(
     scan: Scan,
     rng: np.random.Generator,
 ) -> Float32[np.ndarray, "x y z"]:
-    """Noise with grains, louder in wide slices, with streaks along rows through much bone."""
+    """Draw grainy noise, louder in wide slices, with streaks along rows through much bone."""
     noise = rng.standard_normal(hu.shape, np.float32)
     wider = max(0.0, scan.slice_mm**2 - spacing_mm[2] ** 2) / 12
     for axis, sigma in enumerate([*(scan.grain_mm / _FWHM / s for s in spacing_mm[:2]), wider**0.5 / spacing_mm[2]]):
@@ -165,7 +165,7 @@ def _darken(
 def _between_bones(
     bone: Float32[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float]
 ) -> Float32[np.ndarray, "x y z"]:
-    """How much bone lies on both sides of each point, from 0 to 1.4."""
+    """Return the amount of bone on both sides of each point, from 0 to 1.4."""
     dark = np.zeros_like(bone)
     for axis, share in ((0, 1.0), (1, 0.4)):
         before = np.cumsum(bone, axis) * np.float32(spacing_mm[axis])
@@ -175,7 +175,7 @@ def _between_bones(
 
 
 def _box_of(mask: Bool[np.ndarray, "x y z"], margins: Sequence[float]) -> tuple[slice, slice, slice]:
-    """What of a mask is not empty, and so many voxels more in plane; nothing of an empty one."""
+    """Return the bounding box of a mask, widened by `margins` voxels in plane; empty for an empty mask."""
     ends = []
     for axis, margin in enumerate([*margins, 0.0]):
         found = np.flatnonzero(mask.any(tuple(other for other in range(3) if other != axis)))

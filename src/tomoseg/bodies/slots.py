@@ -1,4 +1,4 @@
-"""Where the compiled loops find what is drawn for one body: rows of two small tables."""
+"""Positions of a body's drawn values in the two small tables that the compiled loops read."""
 
 from __future__ import annotations
 
@@ -88,16 +88,17 @@ SLOTS: tuple[str, ...] = (
     PATCH_SHARE,
     DILATED,
 ) = range(len(SLOTS))
-"""Of the body as a whole: lengths in mm, HU, and widths of streaks and tubes in the noise."""
+"""Positions of the values of the body as a whole: mm, HU, and widths of streaks and tubes in the noise."""
 
 COLUMNS: tuple[str, ...] = ("shown", "fill", "hu", "extra", "gas", "content", "rough", "layer", "low", "high")
 OF_SHOWN, OF_FILL, OF_HU, OF_EXTRA, OF_GAS, OF_CONTENT, OF_ROUGH, OF_LAYER, OF_LOW, OF_HIGH = range(len(COLUMNS))
-"""Of each structure, by its number (channel + 1): what it counts as (itself, or 0 if this body lacks it); `Fill`; mean
-HU; up to which height a lung is without air; the share of a hollow organ that is gas; HU and unevenness of its content;
-up to which height a layer of that content reaches, or fluid beside a lung, or how deep fluid lies around the cord in
-mm; ends of an organ with one level of fluid, in mm upwards in the scanner, equal of others, whose levels follow
-`Anatomy.place`.
+"""Columns of a structure's row, by its number (channel + 1): the number it is labelled as (its own, or 0 if this body
+lacks it); `Fill`; mean HU; height up to which a lung is without air; share of gas in a hollow organ; HU and unevenness
+of its content; height of a layer of that content, or of fluid beside a lung, or depth in mm of fluid around the cord;
+lower and upper end of an organ with one fluid level, in mm upwards in the scanner, equal for others, whose levels
+follow `Anatomy.place`.
 
-Of a bone: thickness of its shell; parts up to which radius are slender; HU of their core and thickness of their shell.
-Of a pancreas OF_EXTRA is how far from the middle of a gap between lobules fat reaches, in spreads of the noise that
-draws them, or -1 without fat. Of a kidney, if above 0, how deep under the surface urine of OF_CONTENT HU begins."""
+For a bone: thickness of its shell; radius up to which parts are slender; HU of their core and thickness of their shell.
+For a pancreas OF_EXTRA is the distance that fat reaches from the middle of a gap between lobules, in spreads of the
+noise that draws them, or -1 without fat; for a kidney, if above 0, the depth in mm at which urine of OF_CONTENT HU
+begins."""

@@ -27,15 +27,15 @@ _NEAR_BRAIN = 64
 def hollows(
     numbers: UInt8[np.ndarray, "x y z"], kinds: tuple[Kind, ...], spacing_mm: tuple[float, float, float]
 ) -> tuple[UInt8[np.ndarray, "x y z"], UInt8[np.ndarray, "x y z"]]:
-    """Where unlabelled voxels are hollows between bones of the skull, and where they lie between it and the brain.
+    """Find unlabelled voxels in hollows between bones of the skull, and between the skull and the brain.
 
     Args:
-        numbers: Structures, in RAS+ order.
-        kinds: Of these.
-        spacing_mm: Voxel edges.
+        numbers: Channel + 1 of the structure in each voxel, or 0, in RAS+ order.
+        kinds: Material of each structure.
+        spacing_mm: Voxel spacing per axis.
 
     Returns:
-        Two masks.
+        The masks of both.
     """
     classes = np.full(len(kinds) + 1, 3, np.uint8)
     classes[0] = 0
@@ -54,7 +54,7 @@ def belly(
     kinds: tuple[Kind, ...],
     spacing_mm: tuple[float, float, float],
 ) -> UInt8[np.ndarray, "x y z"]:
-    """Where unlabelled voxels lie between organs of the belly, so that free fluid may be there."""
+    """Find unlabelled voxels between organs of the belly, where free fluid may be."""
     organs = [
         (kind.fill in (Fill.GUT, Fill.LIVER) or kind.tissue in ("spleen", "urine"))
         and not name.lower().startswith(("esophagus", "oesophagus"))
@@ -107,7 +107,7 @@ def _seen(
 
 
 def _directions(seen: UInt8[np.ndarray, "x y z"]) -> UInt8[np.ndarray, "x y z"]:
-    """In how many of the six directions."""
+    """Return in how many of the six directions class 1 is in sight."""
     return np.array([(bits & 63).bit_count() for bits in range(256)], np.uint8)[seen]
 
 
@@ -130,7 +130,7 @@ def _look(around: Any, seen: Any, far: Any, near: Any, bit: Any) -> None:
 
 @kernel()
 def _bits(met: Any, since: Any, far: Any, near: Any, bit: Any) -> Any:
-    """What is noted so many voxels behind a structure of a class."""
+    """Return the bits to set `since` voxels behind a structure of class `met`."""
     if met == 1 and since <= far:
         return bit
     if met == 2 and since <= near:

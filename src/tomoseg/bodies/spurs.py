@@ -14,7 +14,7 @@ _RIM_MM = 4.0
 
 
 def draw_spurs(anatomy: Anatomy, shown: set[int], config: DiseaseConfig, rng: np.random.Generator) -> list[Capsule]:
-    """Spurs and callus of one body."""
+    """Draw spurs and callus of one body."""
     found: list[Capsule] = []
     spine, broken = rng.random() < config.spurs_share, rng.random() < config.callus_share
     vertebrae = [n for n in sorted(shown) if anatomy.kinds[n - 1].shell == "vertebra"]
@@ -27,7 +27,7 @@ def draw_spurs(anatomy: Anatomy, shown: set[int], config: DiseaseConfig, rng: np
 
 
 def _of_vertebra(anatomy: Anatomy, number: int, config: DiseaseConfig, rng: np.random.Generator) -> list[Capsule]:
-    """Some at the front rims of its upper or lower end."""
+    """Draw spurs at the front rims of a vertebra's upper or lower end."""
     box = anatomy.boxes[number]
     found = (np.argwhere(anatomy.numbers[box] == number) + [side.start for side in box]) * np.array(anatomy.spacing_mm)
     body = found[found[:, 1] > np.quantile(found[:, 1], 1 - _BODY_SHARE)]
@@ -50,7 +50,7 @@ def _of_vertebra(anatomy: Anatomy, number: int, config: DiseaseConfig, rng: np.r
 
 
 def _callus(anatomy: Anatomy, number: int, config: DiseaseConfig, rng: np.random.Generator) -> Capsule:
-    """Around one place of a rib."""
+    """Draw callus around one place of a rib."""
     box = anatomy.boxes[number]
     found = np.argwhere(anatomy.numbers[box] == number) + [side.start for side in box]
     at = found[int(rng.integers(len(found)))] * np.array(anatomy.spacing_mm)

@@ -1,4 +1,4 @@
-"""Where the skin of a body is, but for its small unevenness."""
+"""Surface of a body's skin, without its small unevenness."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tomoseg.bodies.slots import FAT_MM, WALL_MM
 
 
 class Surface:
-    """The front of a body.
+    """Front surface of a body.
 
     Args:
         anatomy: The body.
-        look: How thick its wall and its fat are.
+        look: Appearance with the thickness of its wall and its fat.
     """
 
     def __init__(self, anatomy: Anatomy, look: Appearance) -> None:
@@ -24,15 +24,15 @@ class Surface:
         self._fat = float(look.body[FAT_MM])
 
     def in_front(self, x: float, z: float, share: float) -> Float[np.ndarray, "3"] | None:
-        """The foremost point at so much of the depth of the fat under the skin.
+        """Return the foremost point at a given depth in the fat under the skin.
 
         Args:
-            x: mm of the map's own axes.
-            z: The same.
-            share: 0 at the wall, 1 at the skin.
+            x: Position in mm along the map's first array axis.
+            z: Position in mm along its third.
+            share: Place in the fat: 0 at the wall, 1 at the skin.
 
         Returns:
-            The point in those; None where there is no body.
+            The point in mm along the map's array axes; None where there is no body.
         """
         to_coarse = np.linalg.inv(self._anatomy.coarse_affine) @ self._anatomy.affine
         spacing = np.array(self._anatomy.spacing_mm)

@@ -19,10 +19,10 @@ _LOWER_MM = (5.0, 5.5, 7.0, 7.0, 7.0, 11.0, 10.5)
 """Widths of the crowns from the middle to the second molar, as textbooks of dental anatomy give them."""
 _JAWS = ("skull", "mandible", "jaw")
 _FRONT_MM = 45.0
-"""Of the foremost point of the bone: the chin is within it, the base of the skull is not."""
+"""Distance from the bone's foremost point that holds the chin but not the base of the skull."""
 _CHIN_MM = 15.0
 _BEHIND_MM = 38.0
-"""The arch is looked for around a place so far behind its foremost point."""
+"""The arch is searched around a point this far behind its foremost point."""
 _STEP_DEG = 4.0
 _WIDEST_DEG = 128.0
 _LAYER_MM = 2.5
@@ -39,14 +39,14 @@ _SHORTEST_MM = 25.0
 def draw_teeth(
     anatomy: Anatomy, shown: set[int], config: TeethConfig, metal_hu: float, rng: np.random.Generator
 ) -> list[Capsule]:
-    """The teeth of one body: none where the map has no jaw, or ends below them.
+    """Draw the teeth of one body; none where the map has no jaw, or ends below them.
 
     Args:
         anatomy: The body.
-        shown: The structures that it has, by their numbers.
-        config: Shares and ranges.
-        metal_hu: Of fillings.
-        rng: For everything drawn.
+        shown: Numbers of the structures that it has.
+        config: Shares of bodies and ranges.
+        metal_hu: HU of fillings.
+        rng: Source of every random choice.
     """
     jaws = [n for n in sorted(shown) if _is_jaw(anatomy.labels.names[n - 1])]
     if not jaws or rng.random() < config.toothless_share:
@@ -111,7 +111,7 @@ def _arch(bone: Points, middle: float, height: float) -> list[Place]:
 
 
 def _along(arch: list[Place], middle: float, widths: Sequence[float]) -> list[Place]:
-    """Where the teeth stand, x and y, with their widths: side by side from the middle of an arch outwards."""
+    """Place teeth side by side from the middle of an arch outwards: x, y and width of each."""
     if len(arch) < 3:
         return []
     points = np.array(arch)[:, 1:]
@@ -133,16 +133,16 @@ def _tooth(
     at: Float[np.ndarray, "3"], way: float, width: float, crown_mm: float, filling_hu: float, config: TeethConfig,
     rng: np.random.Generator,
 ) -> list[Capsule]:  # fmt: skip
-    """A crown on its root, and a filling if it has one.
+    """Draw a crown on its root, and a filling if it has one.
 
     Args:
-        at: The middle of its chewing surface.
-        way: Towards the root: -1 downwards, 1 upwards.
-        width: The width of the crown.
+        at: Middle of the chewing surface, in mm along the map's array axes.
+        way: Direction of the root: -1 downwards, 1 upwards.
+        width: Width of the crown in mm.
         crown_mm: Height of the crown.
-        filling_hu: 0 if there is none.
-        config: Ranges.
-        rng: For its enamel, dentine and root.
+        filling_hu: HU of the filling; 0 if there is none.
+        config: Ranges to draw from.
+        rng: Source of enamel, dentine and root.
     """
     enamel, dentine, pulp = (rng.uniform(*ends) for ends in (config.enamel_hu, config.dentine_hu, config.pulp_hu))
     thick, root = rng.uniform(*config.enamel_mm), rng.uniform(*config.root_mm)

@@ -20,7 +20,7 @@ from tomoseg.phantom.write import make_cases, write_case
 from tomoseg.version import __version__
 
 RECORD = "made.json"
-"""In a case's folder: what it was made of."""
+"""Name of the file in a case's folder that records its source and seed."""
 
 Source = MaskCase | None
 """A case with a label map, or the procedural phantom."""
@@ -42,13 +42,13 @@ def find_sources(paths: Sequence[str | Path]) -> list[Source]:
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """What is to be known of an anatomy before bodies are made of it.
+    """Summary of an anatomy, for a check before bodies are made of it.
 
     Attributes:
-        name: The name of the case.
-        structures: How many it shows.
-        generic: Structures that become a generic soft tissue, since their names say nothing.
-        overlapping: Voxels that belonged to several structures.
+        name: Name of the case.
+        structures: Number of structures present.
+        generic: Structures drawn as a generic soft tissue, since their names are not known.
+        overlapping: Number of voxels in several structures.
     """
 
     name: str
@@ -100,11 +100,11 @@ def make_body_dataset(
 
     Args:
         folder: Made if missing.
-        sources: What bodies are made of: `find_sources`.
+        sources: Sources of the bodies, from `find_sources`.
         counts: Number of cases of each split.
         seed: 0 or more; another seed gives other bodies throughout.
-        config: What is drawn from which range.
-        spacing_mm: Voxel edges of those that are not on their scanner's own grid.
+        config: Ranges to draw from.
+        spacing_mm: Voxel spacing of the scans that are not on their scanner's own grid.
         workers: Processes, 1 or more.
         on_done: Called with the folder of each case as it becomes whole, and at once for those there already.
 
