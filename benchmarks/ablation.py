@@ -1,4 +1,4 @@
-"""What pays: one row for each network, loss and strategy, trained alike on the same patients (`ablation_rows.py`).
+"""Ablation: one row for each network, loss and strategy, trained alike on the same patients (`ablation_rows.py`).
 
     .venv/bin/python benchmarks/ablation.py OPENKBP [--rows "2D U-Net" 3D ...]   train what is not done
     .venv/bin/python benchmarks/ablation.py OPENKBP --speed [--rows ...]         then time them, undisturbed
@@ -113,7 +113,7 @@ def data_of(name: str, openkbp: Path, work: Path) -> Path:
 
 
 def link_few(whole: Preprocessed, openkbp: Path, folder: Path) -> None:
-    """A dataset of the first patients to train on and of all that are held out, as links."""
+    """Link a dataset of the first training patients and of all held-out ones."""
     folder.mkdir(parents=True, exist_ok=True)
     train = [case for case in whole.cases if case.split == "train"][:FEW]
     chosen = [*train, *(case for case in whole.cases if case.split == "validation")]
@@ -125,7 +125,7 @@ def link_few(whole: Preprocessed, openkbp: Path, folder: Path) -> None:
 
 
 def budget_of(row: str) -> int | None:
-    """Slices that a row sees: its table's, or as many as take the plain row's time."""
+    """Return the training slices of a row: its table's number, or as many as take the plain row's time."""
     name = row.removesuffix(AT_TIME)
     if name == row:
         return None
@@ -135,7 +135,7 @@ def budget_of(row: str) -> int | None:
 
 
 def train_row(row: str, openkbp: Path, work: Path) -> None:
-    """Train one row, or go on with it, and write down its last and its best validation.
+    """Train or continue one row, and record its last and best validation.
 
     Raises:
         SystemExit: If it was stopped.
@@ -175,7 +175,7 @@ def run_folder(work: Path, row: str) -> Path:
 
 
 def group_dice(dice: dict[str, float | None], labels: LabelSet) -> dict[str, float]:
-    """Means of the groups."""
+    """Return the mean Dice of each group."""
     groups: dict[str, list[float]] = {}
     for structure in labels:
         value = dice.get(structure.name)
@@ -185,7 +185,7 @@ def group_dice(dice: dict[str, float | None], labels: LabelSet) -> dict[str, flo
 
 
 def measure_speed(rows: Sequence[str], openkbp: Path, work: Path, rounds: int, steps: int = 6) -> None:
-    """Slices a second in training and milliseconds a slice in use, the rows in turns; and the peak of a step."""
+    """Measure training slices per second, prediction ms per slice, and peak memory of a step, the rows in turns."""
     taken: dict[str, list[tuple[float, float]]] = {row: [] for row in rows}
     for _ in range(rounds):
         for row in rows:
@@ -201,7 +201,7 @@ def measure_speed(rows: Sequence[str], openkbp: Path, work: Path, rounds: int, s
 
 
 def timed_steps(row: str, openkbp: Path, work: Path, steps: int) -> tuple[float, float, int]:
-    """Seconds of a step of training, milliseconds of a slice in use, slices in a step."""
+    """Return seconds per training step, prediction ms per slice, and slices per step."""
     run, batch = run_with_batch(row, openkbp, work)
     depth = run.size[2] if len(run.size) == 3 else 1
     step = timed(lambda: take_step(run, [batch]), steps)
@@ -221,7 +221,7 @@ def run_with_batch(row: str, openkbp: Path, work: Path) -> tuple[Run, Any]:
 
 
 def peak_of(row: str, openkbp: Path, work: Path) -> int:
-    """Resident bytes of a process that takes three steps of training."""
+    """Return the peak resident bytes of a process that takes three training steps."""
     run, batch = run_with_batch(row, openkbp, work)
     for _ in range(3):
         take_step(run, [batch])
@@ -229,7 +229,7 @@ def peak_of(row: str, openkbp: Path, work: Path) -> int:
 
 
 def measure_after(openkbp: Path, work: Path) -> None:
-    """Dice of the held-out patients after each step of post-processing, by `predict` and `evaluate`."""
+    """Measure the Dice of the held-out patients after each postprocessing step, by `predict` and `evaluate`."""
     held_out = Preprocessed(data_of("native", openkbp, work)).split("validation")
     scans = work / "held_out.txt"
     lines = [str((openkbp / "train" / case.name / "ct.nii.gz").resolve()) for case in held_out]
@@ -251,7 +251,7 @@ def measure_after(openkbp: Path, work: Path) -> None:
 
 
 def timed(work: Callable[[], object], times: int) -> float:
-    """Median seconds, the first two calls left out."""
+    """Return the median seconds without the first two calls."""
     seconds = []
     for number in range(times + 2):
         began = time.perf_counter()
@@ -262,13 +262,13 @@ def timed(work: Callable[[], object], times: int) -> float:
 
 
 def found() -> dict[str, dict[str, Any]]:
-    """What is known of each row."""
+    """Return the results of each row so far."""
     lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
     return {entry["row"]: entry for entry in map(json.loads, lines)}
 
 
 def keep(row: str, values: dict[str, Any]) -> None:
-    """Add to what is known of a row; two processes may share the rows among them."""
+    """Add results of a row; safe with several processes."""
     with RESULTS.open("a+", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = found()
@@ -277,7 +277,7 @@ def keep(row: str, values: dict[str, Any]) -> None:
 
 
 FICKLE = "esophagus"
-"""In so few steps it is not always found, and decides the mean where it is not."""
+"""Structure not always found in so few steps, which then dominates the mean."""
 
 
 def mean_without_fickle(dice: dict[str, float | None]) -> float:
@@ -285,11 +285,11 @@ def mean_without_fickle(dice: dict[str, float | None]) -> float:
 
 
 LARGEST_COLUMNS = 10
-"""Of more structures their groups are shown."""
+"""Maximum number of structures shown individually; of more, the groups are shown."""
 
 
 def table_text(table: Table) -> str:
-    """Markdown of a table; empty where no row of it is known. The spread is that of the plain row's seeds."""
+    """Return a table as Markdown; empty without results. The spread is over the plain row's seeds."""
     known = found()
     rows = [row + end for row in table.rows for end in ("", AT_TIME) if "dice" in known.get(row + end, {})]
     if not rows:
@@ -333,7 +333,7 @@ def each_of(entry: dict[str, Any]) -> dict[str, float | None]:
 
 
 def after_text() -> str:
-    """Markdown of what post-processing gains."""
+    """Return the gains of postprocessing as Markdown."""
     known = {row: entry for row, entry in found().items() if "after" in entry}
     if not known:
         return ""

@@ -1,4 +1,4 @@
-"""The rows of `ablation.py`: what each changes, over which settings, on which data."""
+"""The rows of `ablation.py`: their changes, base settings and data."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tomoseg.settings import merged, validate_config
 Values = dict[str, Any]
 
 HELD_OUT = 30 / 170
-"""Of the training patients; those of `validation` score the final rows alone."""
+"""Share of the training patients; those of `validation` only score the final rows."""
 
 FEW = 20
-"""Patients to train on where overfitting shall show."""
+"""Number of training patients of the rows on overfitting."""
 
 PHANTOMS = {"train": 24, "validation": 8}
 
 
 @dataclass(frozen=True)
 class Data:
-    """What is trained on and scored.
+    """A dataset for training and scoring.
 
     Attributes:
         source: `openkbp` (its training patients), `few` (20 of them), `whole` (and `validation`) or `phantoms`.
@@ -32,7 +32,7 @@ class Data:
     grid: Values
 
     def settings(self) -> PreprocessConfig:
-        """How it is preprocessed."""
+        """Return its preprocessing settings."""
         base = PREPROCESS_PRESETS["default"].model_dump()
         return validate_config(
             PreprocessConfig, merged(base, {"grid": self.grid, "validation_share": HELD_OUT}), "benchmarks"
@@ -54,8 +54,8 @@ class Row:
     """One training.
 
     Attributes:
-        changes: Settings over its table's.
-        data: Which; empty for its table's.
+        changes: Settings that override its table's.
+        data: Name of its data; empty for its table's.
     """
 
     changes: Values = field(default_factory=dict)
@@ -67,12 +67,12 @@ class Table:
     """Rows that are compared with one another.
 
     Attributes:
-        title: What they are about.
-        rows: By name; the first is what the others are compared with.
+        title: Title of the table.
+        rows: Rows by name; the first is the reference of the others.
         base: Settings of all rows, over the preset `default`.
-        data: Which.
-        slices: What each row sees, all epochs together.
-        minutes: Of training, instead of slices.
+        data: Name of the data.
+        slices: Training slices of each row over all epochs.
+        minutes: Training minutes, instead of slices.
     """
 
     title: str
@@ -84,7 +84,7 @@ class Table:
 
 
 def with_repeats(rows: dict[str, Row], *names: str) -> dict[str, Row]:
-    """The rows, those named followed by themselves with another seed: they missed a structure, which may be chance."""
+    """Return the rows, the named ones repeated with another seed: they missed a structure, which may be chance."""
     found = {}
     for name, row in rows.items():
         found[name] = row
@@ -106,7 +106,7 @@ SMALL: Values = {
 no sides exchanged, as in the preset when the first rows were made; it moves a third now, for what the rows said."""
 
 COMBINED: Values = {"network": {"slices": 5, "residual": True}, "loss": {"deep_supervision": 2}}
-"""The changes of the network that gained, together."""
+"""The beneficial changes of the network, combined."""
 
 THIRD: Values = {"augmentation": {"move_probability": 0.33}}
 UNMOVED: Values = {"augmentation": {"move_probability": 0.0}}
@@ -118,7 +118,7 @@ SEEDS = {
     f"{PLAIN}, again": Row(),
     f"{PLAIN}, seed 1, again": Row({"seed": 1}),
 }
-"""What differs by chance: seeds, and the same seed on another processor, which rounds otherwise."""
+"""Repetitions that differ by chance: seeds, and the same seed on another processor, which rounds differently."""
 
 NETWORKS = Table(
     "Networks",
@@ -223,7 +223,7 @@ def _without(**groups: float) -> Row:
 
 
 def _with_seeds(name: str, **groups: float) -> dict[str, Row]:
-    """Three seeds of what may change more than chance does, or of the plain row."""
+    """Return rows with three seeds of a change, or of the plain row."""
     names = [name, f"{name}, seed 1", f"{name}, seed 2"]
     return {each: Row({"seed": seed, "augmentation": groups}) for seed, each in enumerate(names)}
 
@@ -311,16 +311,16 @@ TABLES = (NETWORKS, LOSSES, GUIDE, STRATEGIES, REGULARISERS, ON_PHANTOMS, SIDES,
 
 
 def table_of(row: str) -> Table:
-    """The table that a row is in, or the first of them."""
+    """Return the first table that contains a row."""
     return next(table for table in TABLES if row in table.rows)
 
 
 def settings_of(row: str, slices: int | None = None) -> tuple[TrainConfig, Data, str]:
-    """A row's settings with its budget in steps, its data, and their name.
+    """Return a row's settings with its budget in steps, its data, and their name.
 
     Args:
-        row: Its name.
-        slices: Another budget than its table's.
+        row: Name of the row.
+        slices: Budget that overrides its table's.
     """
     table = table_of(row)
     values = merged(merged(TRAIN_PRESETS["default"].model_dump(), table.base), table.rows[row].changes)

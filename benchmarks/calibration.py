@@ -1,4 +1,4 @@
-"""Whether the Dice that a model expects is the one that it has, on patients that its temperatures are not from.
+"""Expected against true Dice, on patients other than those the temperatures were fitted on.
 
     .venv/bin/python benchmarks/calibration.py PREPROCESSED MODEL [--split validation] [--seed 0]
 
@@ -34,13 +34,13 @@ LOGITS = (np.arange(BINS) - BINS // 2 + 0.5) * WIDTH
 
 @dataclass
 class Told:
-    """What is known of a case.
+    """Logit counts and Dice of a case.
 
     Attributes:
-        case: Which.
-        counts: Its logits.
+        case: The case.
+        counts: Its logit counts.
         true: Dice of each structure that is annotated and present.
-        expected: What the model expects of those that it found.
+        expected: Expected Dice of each structure found.
     """
 
     case: PreprocessedCase
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def counted(predictor: Predictor, case: PreprocessedCase) -> Told:
-    """A case's logits and its true Dice."""
+    """Return a case's logit counts and its true Dice."""
     counts = LogitCounts(len(predictor.record.labels))
     watch = CountedCase(case, counts)
     score = score_case(predictor, case, watch)
@@ -95,7 +95,7 @@ def counted(predictor: Predictor, case: PreprocessedCase) -> Told:
 
 
 def expected_of(predictor: Predictor, case: PreprocessedCase, scales: np.ndarray) -> dict[str, float]:
-    """What `predict --triage` says, by structure."""
+    """Return the expected Dice of each structure, as `predict --triage` does."""
     choices = predictor.choices(AS_TRAINED)
     sums = RatingSums(choices.labels.names, choices.offsets, scales)
     for _ in predictor.slices(on_grid(case), choices, watch=sums):
@@ -107,37 +107,37 @@ Fit = Callable[[np.ndarray], tuple[float, float]]
 
 
 def fitted(cases: Sequence[Told], how: Fit) -> list[tuple[float, float]]:
-    """Temperatures of each structure; of all together where none of the cases shows it."""
+    """Return the temperatures of each structure; those of all together if no case contains it."""
     total = np.sum([one.counts.weights for one in cases], axis=0)
     together = how(total.sum(axis=0))
     return [how(weights) if weights.any() else together for weights in total]
 
 
 def matched(weights: np.ndarray) -> tuple[float, float]:
-    """As the package does."""
+    """Fit temperatures as the package does."""
     counts = LogitCounts(1)
     counts.weights[0] = weights
     return counts.fit(0)
 
 
 def uncalibrated(weights: np.ndarray) -> tuple[float, float]:
-    """The network's own probabilities."""
+    """Return temperatures that keep the network's own probabilities."""
     return 1.0, 1.0
 
 
 def one_by_likelihood(weights: np.ndarray) -> tuple[float, float]:
-    """One temperature for both sides."""
+    """Fit one temperature for both sides."""
     found = likeliest(weights, np.ones(BINS, bool))
     return found, found
 
 
 def two_by_likelihood(weights: np.ndarray) -> tuple[float, float]:
-    """A temperature for each side."""
+    """Fit a temperature for each side."""
     return likeliest(weights, LOGITS > 0), likeliest(weights, LOGITS < 0)
 
 
 def likeliest(weights: np.ndarray, side: np.ndarray) -> float:
-    """The temperature at which the reference is likeliest."""
+    """Return the temperature of maximum likelihood of the reference."""
 
     def loss(log_temperature: float) -> float:
         scaled = LOGITS[side] / np.exp(log_temperature)
@@ -148,7 +148,7 @@ def likeliest(weights: np.ndarray, side: np.ndarray) -> float:
 
 
 def differences(temperatures: list[tuple[float, float]], cases: Sequence[Told], names: Sequence[str]) -> list[float]:
-    """Expected less true Dice of each case, from its counts."""
+    """Return expected minus true Dice of each case, from its counts."""
     found = []
     for one in cases:
         each = []
@@ -164,7 +164,7 @@ def differences(temperatures: list[tuple[float, float]], cases: Sequence[Told], 
 
 
 def told(name: str, cases: Sequence[Told], of: Callable[[Told], np.ndarray]) -> None:
-    """Means, their difference, and the rank correlation, with intervals from draws of patients."""
+    """Print means, their difference, and the rank correlation, with intervals from draws of patients."""
     values = np.array([of(one) for one in cases])
     patients = np.array([one.case.record.patient for one in cases])
     known, rng = np.unique(patients), np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""What the dataset doctor finds of mistakes put into real cases, and how much it says of untouched ones.
+"""Detection by `tomoseg check` of mistakes put into real cases, and its false alarms on untouched ones.
 
     .venv/bin/python benchmarks/check.py DATASET [--cases 40]
 
@@ -74,7 +74,7 @@ def facts_of(case: Case, volume: Volume, masks: Masks) -> CaseFacts:
 
 
 def mistakes(volume: Volume, masks: Masks) -> Iterator[tuple[str, Volume, Masks]]:
-    """Each kind of mistake that this case can show."""
+    """Yield each kind of mistake that this case can show."""
     partners = {name: name.replace("left", "right") for name in masks if "left" in name}
     pairs = {left: right for left, right in partners.items() if right in masks}
     if pairs:

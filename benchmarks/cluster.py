@@ -1,4 +1,4 @@
-"""What sharing costs: a lease, `status` of many cases, and scans a second of each way to do them.
+"""Costs of sharing: a lease, `status` of many cases, and scans per second of each way to distribute them.
 
     python benchmarks/cluster.py                         # 1,000 scans of 64^3, 100,000 cases: an hour on two cores
     python benchmarks/cluster.py --scans 40 --ways here ray
@@ -33,7 +33,7 @@ from tomoseg.workflows.sharing import status
 
 
 def make_scans(folder: Path, count: int, edge: int) -> None:
-    """Scans of an ellipse of soft tissue with noise, each with another seed."""
+    """Write scans of an ellipse of soft tissue with noise, each with another seed."""
     folder.mkdir()
     grid = SourceGrid((edge, edge, edge), np.diag([3.0, 3.0, 3.0, 1.0]))
     x, y, _ = np.indices(grid.shape) / (edge - 1) - 0.5
@@ -44,7 +44,7 @@ def make_scans(folder: Path, count: int, edge: int) -> None:
 
 
 def lease_ms(folder: Path, count: int = 1000) -> float:
-    """Median time of claiming a case and of saying that it is done."""
+    """Return the median time in ms of claiming and finishing a case."""
     leases, taken = Leases(folder), []
     for number in range(count):
         began = time.perf_counter()
@@ -55,7 +55,7 @@ def lease_ms(folder: Path, count: int = 1000) -> float:
 
 
 def status_seconds(folder: Path, count: int) -> tuple[float, float]:
-    """Time of `status`, six tenths of the cases done, by the clock and of the processor."""
+    """Return wall and processor seconds of `status` with six tenths of the cases done."""
     leases, names = Leases(folder), [f"case{number}" for number in range(count)]
     for part in ("leases", "ends"):
         (leases.folder / part).mkdir(parents=True)
@@ -69,7 +69,7 @@ def status_seconds(folder: Path, count: int) -> tuple[float, float]:
 
 
 def predict_seconds(scans: Path, output: Path, model: str, *flags: str, workers: int = 1) -> float:
-    """Time of the command, or of several of it at once."""
+    """Return the seconds of the command, or of several at once."""
     command = [sys.executable, "-m", "tomoseg", "predict", "-i", str(scans), "-o", str(output), "-m", model, *flags]
     began = time.perf_counter()
     running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(workers)]
@@ -84,11 +84,11 @@ WAYS: dict[str, tuple[tuple[str, ...], int]] = {
     "ray": (("--on", "ray"), 1),
     "join": (("--join",), 2),
 }
-"""By name: flags, and how many commands run beside each other."""
+"""Flags and number of simultaneous commands, by name."""
 
 
 def compare_ways(folder: Path, ways: list[str], scans: int, edge: int, model: str) -> None:
-    """Print scans a second of each."""
+    """Print scans per second of each way."""
     make_scans(folder / "one", 1, edge)
     make_scans(folder / "scans", scans, edge)
     rates: dict[str, float] = {}
@@ -106,7 +106,7 @@ def compare_ways(folder: Path, ways: list[str], scans: int, edge: int, model: st
 
 @dataclass(frozen=True)
 class Held:
-    """What a command and all that it has started hold at one time."""
+    """Resources held by a command and its child processes at one time."""
 
     done: int
     megabytes: float
@@ -115,18 +115,18 @@ class Held:
 
     @classmethod
     def of(cls, command: psutil.Process, done: int) -> Held:
-        """As it is now; processes that end meanwhile are left out."""
+        """Measure the current state; processes that end meanwhile are left out."""
         megabytes, files, threads = 0.0, 0, 0
         for one in (command, *command.children(recursive=True)):
             with suppress(psutil.Error):
-                megabytes += one.memory_full_info().uss / 1e6  # pages that several share count for none
+                megabytes += one.memory_full_info().uss / 1e6  # without shared pages
                 files += one.num_fds()
                 threads += one.num_threads()
         return cls(done, megabytes, files, threads)
 
 
 def soak(folder: Path, what: str, scans: int, model: str) -> None:
-    """Print what one command over many scans holds, and how fast it is, in its second fifth and in its last."""
+    """Print the resources and speed of one command over many scans, in its second and last fifth."""
     out = folder / f"soak-{what}"
     flags = ["-i", str(folder / "scans"), "-o", str(out), "-m", model, *WAYS[what][0]]
     held: list[Held] = []

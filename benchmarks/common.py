@@ -1,4 +1,4 @@
-"""What the benchmarks share: a case of real size with 117 structures, the machine's name, medians."""
+"""Helpers of the benchmarks: a case of real size with 117 structures, the machine's name, medians."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHAPE = (222, 166, 429)
 
 
 def machine() -> str:
-    """The processor and memory that figures belong to."""
+    """Return the processor and memory of this machine as text."""
     names = Path("/proc/cpuinfo")
     lines = names.read_text().splitlines() if names.exists() else []
     name = next(
@@ -45,12 +45,12 @@ def machine() -> str:
 
 
 def usable_cores() -> int:
-    """Of the machine's cores those that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def real_size_phantom(seed: int) -> Phantom:
-    """A whole-body phantom on exactly `SHAPE` voxels: the nearest voxels of a coarser one."""
+    """Return a whole-body phantom on exactly `SHAPE` voxels, by nearest neighbour from a coarser one."""
     phantom = make_phantom(seed, spacing_mm=(3.0, 3.0, 5.0), field_of_view="whole")
     index = np.ix_(*(np.arange(n) * old // n for n, old in zip(SHAPE, phantom.hu.shape, strict=True)))
     hu = np.asfortranarray(phantom.hu[index])
@@ -59,7 +59,7 @@ def real_size_phantom(seed: int) -> Phantom:
 
 
 def write_real_size_cases(folder: Path, count: int) -> None:
-    """Cases in layout (a), kept from one run of a benchmark to the next."""
+    """Write cases in layout (a); existing ones are kept."""
     for number in range(count):
         case = folder / f"case_{number:02d}"
         if not case.exists():
@@ -67,14 +67,14 @@ def write_real_size_cases(folder: Path, count: int) -> None:
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """How long a call takes."""
+    """Return the seconds of a call."""
     began = time.perf_counter()
     run()
     return time.perf_counter() - began
 
 
 def median_ms(times: list[float]) -> float:
-    """Median in milliseconds."""
+    """Return the median of seconds in ms."""
     return statistics.median(times) * 1000
 
 
@@ -90,7 +90,7 @@ print(json.dumps({"status": status, "seconds": time.perf_counter() - began, "pea
 
 
 def run_tomoseg(*arguments: object) -> dict[str, Any]:
-    """A command in a process of its own: its exit status, seconds with imports, peak resident bytes."""
+    """Run a command in its own process; return its exit status, seconds with imports, and peak resident bytes."""
     command = [sys.executable, "-c", _CHILD, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stderr.strip().splitlines()[-1]))
@@ -101,12 +101,12 @@ NOISE_HU = 12.0
 
 
 def write_scan(path: Path, slices: int, ct: Path | None = None) -> None:
-    """A scan on 512 x 512 pixels: a real CT enlarged, with noise, or a whole-body phantom.
+    """Write a scan of 512 x 512 pixels: a real CT enlarged, with noise, or a whole-body phantom.
 
     Args:
-        path: Where to.
-        slices: How many.
-        ct: The real one.
+        path: Output file.
+        slices: Number of slices.
+        ct: The real CT, if any.
     """
     shape = (512, 512, slices)
     if ct is None:
@@ -123,7 +123,7 @@ def write_scan(path: Path, slices: int, ct: Path | None = None) -> None:
 
 
 def write_random_model(folder: Path) -> None:
-    """The guide's network with 117 structures and random weights."""
+    """Write the guide's network with 117 structures and random weights."""
     torch.manual_seed(0)
     grid = GridConfig(mode="size", size=(256, 256), crop="none")
     record = ModelRecord(LabelSet.total(), NetworkConfig(), grid, ((-200.0, 300.0),))

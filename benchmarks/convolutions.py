@@ -1,4 +1,4 @@
-"""How near the convolutions of a training step come to what the processor can do, and what fusing layers would save.
+"""Efficiency of the convolutions of a training step on this processor, and the possible gain of fusing layers.
 
     .venv/bin/python benchmarks/convolutions.py [--threads 1] [--batch 4] [--rounds 5]
 
@@ -35,7 +35,7 @@ EDGE = 256
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 CONVOLUTIONS = ("aten::mkldnn_convolution", "aten::convolution_backward")
 SMALLER = NetworkConfig(channels=(16, 32, 64, 128), slices=5, residual=True)
-"""What `head-neck` and the demo have, on slices of 96 x 96."""
+"""Network of `head-neck` and the demo, for slices of 96 x 96."""
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def show_rates(batch: int, rounds: int) -> None:
-    """A line a convolution: GFLOP a second of its three parts."""
+    """Print a line per convolution: GFLOP/s of its three parts."""
     for name, dtype in DTYPES.items():
         a, b = torch.randn(2, 2048, 2048).to(dtype).unbind()
         spent = medians({"product": lambda a=a, b=b: a @ b}, rounds)
@@ -69,7 +69,7 @@ def show_rates(batch: int, rounds: int) -> None:
 
 
 def convolutions(config: NetworkConfig) -> list[tuple[int, int, int]]:
-    """Inputs, outputs and edge of each 3 x 3 convolution but the first, whose single input needs no gradient."""
+    """Return inputs, outputs and edge of each 3 x 3 convolution but the first, whose input needs no gradient."""
     found = []
     for level, width in enumerate(config.channels):
         edge = EDGE >> level
@@ -80,7 +80,7 @@ def convolutions(config: NetworkConfig) -> list[tuple[int, int, int]]:
 
 
 def parts_of(inputs: int, outputs: int, edge: int, batch: int, dtype: torch.dtype) -> dict[str, Callable[[], object]]:
-    """The forward pass and the two halves of the backward pass."""
+    """Return the forward pass and the two halves of the backward pass."""
     x, grad = (flat(torch.randn(batch, width, edge, edge).to(dtype)) for width in (inputs, outputs))
     weight, bias = flat(torch.randn(outputs, inputs, 3, 3).to(dtype)), torch.zeros(outputs, dtype=dtype)
 
@@ -97,7 +97,7 @@ def parts_of(inputs: int, outputs: int, edge: int, batch: int, dtype: torch.dtyp
 
 
 def show_share(batch: int) -> None:
-    """The share of convolutions in the network's forward and backward pass, without the loss."""
+    """Print the share of convolutions in the network's forward and backward pass, without the loss."""
     network = flat(UNet(1, STRUCTURES, NetworkConfig()).train())
     images = flat(torch.randn(batch, 1, EDGE, EDGE))
 
@@ -118,7 +118,7 @@ def show_share(batch: int) -> None:
 
 
 def show_validation(name: str, config: NetworkConfig, edge: int, given: argparse.Namespace) -> None:
-    """Milliseconds a slice of the forward pass, in each way."""
+    """Print ms per slice of the forward pass, in each way."""
     network = flat(UNet(config.slices, STRUCTURES, config).eval())
     folded = flat(fold(copy.deepcopy(network)))
     images = flat(torch.randn(given.batch, config.slices, edge, edge))
@@ -143,7 +143,7 @@ def forward(network: nn.Module, images: Tensor, dtype: torch.dtype) -> object:
 
 
 def fold(module: nn.Module) -> nn.Module:
-    """The module with every batch normalisation that follows a convolution folded into it."""
+    """Return the module with every batch normalisation folded into the convolution before it."""
     for child in module.children():
         fold(child)
     if isinstance(module, nn.Sequential):
@@ -154,12 +154,12 @@ def fold(module: nn.Module) -> nn.Module:
 
 
 def flat(value: Any) -> Any:
-    """Channels last."""
+    """Return the value in channels-last memory format."""
     return value.to(memory_format=torch.channels_last)
 
 
 def medians(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Seconds of processor time of each way, which take turns; the first turn warms up."""
+    """Return the median processor seconds of each way; ways take turns, and the first turn is a warm-up."""
     spent: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
         for name, way in ways.items():

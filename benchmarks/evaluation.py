@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def pair(folder: Path, structures: int) -> list[Segmentation]:
-    """A prediction and its reference, read slice by slice from where they are kept between runs."""
+    """Return a prediction and its reference, read slice by slice from files kept between runs."""
     names = [f"{what}_{structures}.npy" for what in ("predicted", "reference")]
     if not all((folder / name).exists() for name in names):
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,13 +75,13 @@ def pair(folder: Path, structures: int) -> list[Segmentation]:
 
 @cache
 def present() -> list[int]:
-    """The structures of the coarse phantom that the case is made of."""
+    """Return the structures of the coarse phantom that the case is made of."""
     packed = make_phantom(0, spacing_mm=(3.0, 3.0, 5.0), field_of_view="whole").packed
     return [c for c in range(117) if structure_mask(packed, c).any()]
 
 
 def make_pair(folder: Path, structures: int, names: list[str]) -> None:
-    """Write a reference, and the same with its edges moved, `(z, byte, x, y)`; in a process of its own."""
+    """Write a reference, and the same with its edges moved, `(z, byte, x, y)`; in its own process."""
     phantom = real_size_phantom(0)
     rng = np.random.default_rng(0)
     coarse = (12, 9, 22)
@@ -105,7 +105,7 @@ def score(predicted: Segmentation, reference: Segmentation) -> list[StructureSco
 
 
 def compare(predicted: Segmentation, reference: Segmentation, ours: list[StructureScore], seconds: float) -> None:
-    """The reference implementation on the same pairs, each mask of the whole volume."""
+    """Compare with the reference implementation on the same pairs, each mask of the whole volume."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from surface_distance import metrics

@@ -1,4 +1,4 @@
-"""The faults that a command is hit by; for faults.py."""
+"""Faults injected into commands; for faults.py."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Command:
 
 @dataclass
 class Before:
-    """What an undisturbed run takes and leaves.
+    """Resources and output of an undisturbed run.
 
     Attributes:
-        seconds: How long it runs.
-        bytes: Of what it leaves.
-        left: What it leaves: a digest of each file, of JSON of each value.
-        loose: What two undisturbed runs differ in.
-        address_space: The most that it takes, beyond what it starts with.
+        seconds: Duration in seconds.
+        bytes: Size of the output.
+        left: Digests of the output: of each file, and of each value of JSON files.
+        loose: Entries that differ between two undisturbed runs.
+        address_space: Maximum address space beyond that at the start.
     """
 
     seconds: float
@@ -125,7 +125,7 @@ def interrupt_twice(point: Point) -> None:
 
 @contextmanager
 def small_disk(point: Point, size: int) -> Iterator[Path]:
-    """A disk of so many bytes in the place of the output's."""
+    """Mount a disk of `size` bytes in place of the output's."""
     disk = point.place.disk
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={max(size, 65536)}", "tmpfs", str(disk)], check=True)
     try:

@@ -1,4 +1,4 @@
-"""What a command leaves: whether its files are whole, and whether they are those of another run; for faults.py."""
+"""Output of commands: checks for damaged files, and digests to compare runs; for faults.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def state_of(folder: Path) -> dict[str, str]:
-    """A digest of each visible file of a folder; of JSON, of each of its values."""
+    """Return a digest of each visible file of a folder, or of each value of JSON files."""
     found: dict[str, str] = {}
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
         inside = path.relative_to(folder)
@@ -33,7 +33,7 @@ def state_of(folder: Path) -> dict[str, str]:
 
 
 def _may_vary(key: str) -> bool:
-    """Whether a value is about the course of a run (times, what was done before, when an input was written)."""
+    """Return whether a value may differ between runs (times, earlier progress, modification times of inputs)."""
     return "/seconds" in key or key.endswith(("/state", "/peak_memory_bytes", "/modified_ns", "/input/sha256"))
 
 
@@ -50,7 +50,7 @@ def _values(value: Any, at: str = "") -> Iterator[tuple[str, str]]:
 
 
 def damaged(folder: Path) -> list[str]:
-    """Visible files that are not whole."""
+    """Return visible files that are not whole."""
     found = []
     for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
         inside = path.relative_to(folder)
@@ -97,7 +97,7 @@ def _read_whole(path: Path) -> None:
 
 
 def digest_of(paths: list[Path]) -> str:
-    """Of all files of inputs."""
+    """Return a digest of all files of inputs."""
     one = hashlib.sha256()
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:

@@ -1,4 +1,4 @@
-"""A command as a process group, in a place whose files and clock `faults.c` knows of; for faults.py."""
+"""Commands as process groups, in a place whose files and clock `faults.c` intercepts; for faults.py."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ class _Slot(ctypes.Structure):
 
 
 class Control(ctypes.Structure):
-    """What `faults.c` shares with every process of a command."""
+    """Memory that `faults.c` shares with every process of a command."""
 
     _fields_ = (("jump_seconds", ctypes.c_int64), ("tracking", ctypes.c_uint64), ("slots", _Slot * SLOTS))
 
 
 @dataclass
 class Place:
-    """Where commands run.
+    """The place in which commands run.
 
     Attributes:
-        work: Everything.
-        control: Shared with their processes.
-        can_mount: Whether a small disk can be made.
-        port: Of the server that `download` asks.
-        own_port: Of the server that is a command.
+        work: Folder of all files.
+        control: Memory shared with their processes.
+        can_mount: Whether a small disk can be mounted.
+        port: Port of the server for `download`.
+        own_port: Port of the server that is itself under test.
     """
 
     work: Path
@@ -66,8 +66,8 @@ class Run:
     """A command's process group.
 
     Attributes:
-        pid: Of its first process, which leads the group.
-        log: What it printed.
+        pid: Process id of the group leader.
+        log: File of its output.
         status: Its exit status, negative for a signal; None while it runs.
     """
 
@@ -82,7 +82,7 @@ class Run:
         return []
 
     def poll(self) -> bool:
-        """Whether it has ended."""
+        """Return whether it has ended."""
         if self.status is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -90,7 +90,7 @@ class Run:
         return self.status is not None
 
     def wait(self, seconds: float = LONGEST_SECONDS) -> bool:
-        """Whether it ended in time; if not, it is killed."""
+        """Wait for the end; kill it after `seconds` and return False."""
         until = time.monotonic() + seconds
         while not self.poll():
             if time.monotonic() > until:
@@ -105,7 +105,7 @@ class Run:
                 os.kill(pid or self.pid, what)
 
     def kill_all(self) -> None:
-        """The whole group at once, as when power is lost."""
+        """Kill the whole group at once, as on power loss."""
         others = self.processes()
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
@@ -176,7 +176,7 @@ def _wait_for_port(port: str) -> None:
 
 
 def port_is_free(port: int) -> bool:
-    """Whether nobody listens there within half a minute; who still does is killed."""
+    """Return whether the port becomes free within half a minute; a process that still listens is killed."""
     until = time.monotonic() + 30
     while time.monotonic() < until:
         try:
@@ -191,7 +191,7 @@ def port_is_free(port: int) -> bool:
 
 
 def _served(words: list[str]) -> int:
-    """A server, and a client that ends it; where the server ends before, so does the client."""
+    """Run a server, and a client that ends it; if the server ends first, so does the client."""
     between = words.index("and")
     server = os.fork()
     if not server:

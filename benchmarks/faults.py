@@ -94,7 +94,7 @@ COMMANDS = (
 
 
 def users_of(command: Command, place: Path, out: Path) -> dict[Path, bytes]:
-    """The user's own files, beside the output and in it."""
+    """Return the contents of the user's own files, by path: next to the output and in it."""
     texts = {out.parent / SMALL_OF_USERS: b"mine"}
     if command.takes_files_beside:
         texts |= {out / SMALL_OF_USERS: b"mine too", out / "my masks" / "liver.nii.gz": b"not a mask, but mine"}
@@ -102,7 +102,7 @@ def users_of(command: Command, place: Path, out: Path) -> dict[Path, bytes]:
 
 
 def set_out(command: Command, place: Place) -> None:
-    """An output as it is before the command."""
+    """Set up the output as it is before the command."""
     for folder in (place.out, place.disk / "served"):
         shutil.rmtree(folder, ignore_errors=True)
     if command.before is not None:
@@ -238,7 +238,7 @@ def make_inputs(place: Place) -> None:
 
 @contextmanager
 def archive_served(place: Place) -> Iterator[None]:
-    """A process that sends the archive meanwhile, with ranges, in some tenths of a second."""
+    """Serve the archive from another process, with ranges, over some tenths of a second."""
     from tests.datasets.download.server import FileServer, serving
 
     class Slow(FileServer):
@@ -262,7 +262,7 @@ def archive_served(place: Place) -> Iterator[None]:
 
 @dataclass
 class Row:
-    """What came of a command and a fault."""
+    """Results of a command and a fault."""
 
     command: str
     fault: str
@@ -285,7 +285,7 @@ class Row:
 
 
 def campaign(place: Place, chosen: argparse.Namespace) -> int:
-    """Hit commands, print what came of each, and a table; returns how many points went wrong."""
+    """Test commands, print the results and a table, and return the number of failed points."""
     print(f"seed {chosen.seed}, {machine()}", flush=True)
     until, rows = time.monotonic() + chosen.seconds, list[Row]()
     for command in (one for one in COMMANDS if one.name in chosen.commands):
@@ -308,7 +308,7 @@ def campaign(place: Place, chosen: argparse.Namespace) -> int:
 def hit_often(
     command: Command, before: Before, place: Place, row: Row, chosen: argparse.Namespace, until: float
 ) -> None:
-    """All points of a command and a fault, as long as there is time."""
+    """Test all points of a command and a fault, within the time limit."""
     for number in chosen.numbers:
         if time.monotonic() > until:
             return
@@ -369,7 +369,7 @@ def opened(folder: Path) -> Place:
 
 
 def load_all() -> None:
-    """What commands load, before they are forked."""
+    """Import the modules that commands need, before forking."""
     for name in ("evaluate", "export", "import_model", "predict", "preprocess", "train", "tune", "download"):
         importlib.import_module(f"tomoseg.workflows.{name}")
     importlib.import_module("torch").set_num_threads(1)

@@ -1,4 +1,4 @@
-"""What a warm start is worth where few scans are labelled.
+"""Gain of a warm start with few labelled scans.
 
     .venv/bin/python benchmarks/few_scans.py OPENKBP --work DIR [--patients 1 3 5 10 20] [--seeds 0 1 2]
         [--minutes 3 | --steps N] [--start body-117] [--threads N]
@@ -64,7 +64,7 @@ def spread(values: np.ndarray) -> str:
 
 
 def subset(whole: Path, folder: Path, patients: int, seed: int) -> Path:
-    """A dataset of some of the training patients and all that validate; its arrays are those of the whole."""
+    """Link a dataset of some training patients and all validation patients."""
     index = DatasetIndex.load(whole)
     training = sorted(name for name, split in index.splits.items() if split == "train")
     chosen = set(np.random.default_rng(seed).permutation(training)[:patients].tolist())
@@ -78,7 +78,7 @@ def subset(whole: Path, folder: Path, patients: int, seed: int) -> Path:
 
 
 def settings(record: ModelRecord, seed: int, patients: int, start: Path | None) -> TrainConfig:
-    """The default recipe with the model's network; validated at the end only, so that all minutes train."""
+    """Return the default recipe with the model's network, validated at the end only, to save time for training."""
     return TRAIN_PRESETS["default"].model_copy(
         update={
             "network": record.network,
@@ -94,7 +94,7 @@ def settings(record: ModelRecord, seed: int, patients: int, start: Path | None) 
 
 
 def score(data: Path, run: Path, config: TrainConfig) -> float:
-    """Mean Dice over structures on the validation patients."""
+    """Return the mean Dice over structures on the validation patients."""
     done = run / "dice.json"
     if not done.is_file():
         train_run(data, run, config)

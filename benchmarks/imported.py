@@ -66,7 +66,7 @@ EDGES_MM = (0.8, 0.8, 1.5)
 
 
 def made_of(stages: int, patch: tuple[int, ...], spacing: float, structures: int) -> Made:
-    """A plain network as nnU-Net's plans have it."""
+    """Return a plain network as in nnU-Net's plans."""
     cube = (3, 3, 3)
     names = {"background": 0} | {f"part_{number}": number for number in range(1, structures + 1)}
     return Made(
@@ -124,14 +124,14 @@ print(json.dumps({"seconds": time.perf_counter() - began, "peak": peak}))
 THEIR_FOLDER = "Dataset297_TotalSegmentator_total_3mm_1559subj"
 THEIR_TRAINING = "nnUNetTrainer_4000epochs_NoMirroring__nnUNetPlans__3d_fullres"
 BACKGROUND = 9.0
-"""By how much its logit is higher, where logits of random weights have a standard deviation of 4."""
+"""Offset of the background logit; logits of random weights have a standard deviation of 4."""
 
 BY_A_FIFTH = 0.8
-"""By which TotalSegmentator's patches move on, of their edge."""
+"""Step between TotalSegmentator's patches, as a fraction of their edge."""
 
 
 def scan_of(folder: Path, slices: int, ct: Path | None) -> Path:
-    """The scan of so many slices; made once."""
+    """Return the scan with `slices` slices; made once."""
     path = folder / f"scan_{slices}.nii.gz"
     if not path.exists():
         write_scan(path, slices, ct)
@@ -141,7 +141,7 @@ def scan_of(folder: Path, slices: int, ct: Path | None) -> Path:
 
 
 def matrix_rate() -> float:
-    """Operations a second of a matrix product in fp32, at its best of five."""
+    """Return the operations per second of a matrix product in fp32, best of five."""
     a = np.ones((3072, 3072), np.float32)
     best = np.inf
     for _ in range(5):
@@ -152,7 +152,7 @@ def matrix_rate() -> float:
 
 
 def profile(model: Path, made: Made) -> dict[str, float]:
-    """Of one patch: seconds, the share of convolutions, and how near these come to a matrix product."""
+    """Return for one patch the seconds, the share of convolutions, and their rate relative to a matrix product."""
     headless = made.features[0] < len(made.labels) - 1
     network = made_leaner(read_openvino(model / "openvino" / "fp32" / "model.xml"), headless=headless)
     network.reshape([1, 1, *made.patch])
@@ -169,7 +169,7 @@ def profile(model: Path, made: Made) -> dict[str, float]:
 
 
 def run_theirs(program: str, given: argparse.Namespace, *arguments: object) -> dict[str, Any]:
-    """nnU-Net's own predictor or TotalSegmentator, within limits; where one ends it, that is the row."""
+    """Run nnU-Net's own predictor or TotalSegmentator within limits; a limit that ends it is recorded."""
     command = [str(given.nnunet), "-c", program, *map(str, arguments), str(usable_cores())]
     limit = int(given.limit_gb * 2**30)
     process = subprocess.Popen(
@@ -197,7 +197,7 @@ def run_theirs(program: str, given: argparse.Namespace, *arguments: object) -> d
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Its children too, which may wait for one another for ever."""
+    """End a process and its children, which may wait for one another forever."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -206,7 +206,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def add_int8(model: Path, scan: Path) -> dict[str, Any]:
-    """The export in int8, with scales of four patches."""
+    """Add the export in int8, with scales from four patches."""
     began, loaded = time.perf_counter(), load_model(model)
     if find_export(loaded, "openvino", "int8") is None:
         predictor = predictor_of(loaded)
@@ -219,7 +219,7 @@ def add_int8(model: Path, scan: Path) -> dict[str, Any]:
 
 
 def by_a_fifth(model: Path) -> Path:
-    """The same model with patches that overlap as TotalSegmentator's."""
+    """Return the same model with patches that overlap like TotalSegmentator's."""
     other = model.with_name(f"{model.name}_by_a_fifth")
     if not other.exists():
         shutil.copytree(model, other)
@@ -230,7 +230,7 @@ def by_a_fifth(model: Path) -> Path:
 
 
 def rows_of(given: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]]:
-    """Every row by its name; nothing is made before one is run."""
+    """Return every row by name, as a function that runs it."""
     ways: dict[str, Callable[[], dict[str, Any]]] = {}
     precisions = ("fp32", *(["bf16"] if computes_bf16() else []), "int8")
     for name, made in (SMALL if given.small else {name: NETWORKS[name] for name in given.networks}).items():
@@ -269,7 +269,7 @@ def rows_of(given: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]
 
 
 def training_of(given: argparse.Namespace, name: str, made: Made) -> Path:
-    """The training that a network was made of, where TotalSegmentator would look for it; written once."""
+    """Return the training folder of a network, where TotalSegmentator looks for it; written once."""
     place = given.folder / f"weights_{name}" / THEIR_FOLDER
     if not (place / THEIR_TRAINING).exists():
         write_training(place, made, name=THEIR_TRAINING)
@@ -304,19 +304,19 @@ def in_pieces(checkpoint: Path, stages: int) -> None:
 
 
 def flat(kernel: torch.Tensor, own: float) -> torch.Tensor:
-    """With a share of its own shape, the rest its mean; as large as it was."""
+    """Return a kernel blended with its mean, `own` being the share of its own shape, at its former magnitude."""
     places = kernel[0, 0].numel()
     return own * kernel + (1 - own) * kernel.mean(dim=(2, 3, 4), keepdim=True) * places**0.5
 
 
 def damped(kernel: torch.Tensor) -> torch.Tensor:
-    """What comes by the skip connection, the latter half of the channels, tenfold smaller."""
+    """Return a kernel with the skip connection, the latter half of the channels, scaled by 0.1."""
     kernel[:, kernel.shape[1] // 2 :] *= 0.1
     return kernel
 
 
 def model_of(given: argparse.Namespace, name: str, made: Made) -> Path:
-    """The imported model; made once."""
+    """Return the imported model; made once."""
     model: Path = given.folder / f"model_{name}"
     if not model.exists():
         run_tomoseg("import", training_of(given, name, made), "-o", model)
@@ -334,7 +334,7 @@ def run_ours(given: argparse.Namespace, model: Path, slices: int, precision: str
 
 
 def measure(given: argparse.Namespace, rows: Path) -> None:
-    """Every row that is asked for and not there yet."""
+    """Run every requested row that is missing."""
     there = {row["row"] for row in read(rows)}
     ways = rows_of(given)
     for unknown in set(given.rows or ()) - ways.keys():
@@ -351,12 +351,12 @@ def measure(given: argparse.Namespace, rows: Path) -> None:
 
 
 def read(rows: Path) -> list[dict[str, Any]]:
-    """What was found so far."""
+    """Return the results so far."""
     return [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()] if rows.is_file() else []
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """A table; seconds of nnU-Net, or of TotalSegmentator where the overlap is its, over each way's."""
+    """Print a table with the speed-up over nnU-Net, or over TotalSegmentator in rows of its overlap."""
     seconds = {row["row"]: row["seconds"] for row in rows if "seconds" in row}
     print("| row | seconds | peak GB | times as fast |\n|---|---|---|---|")
     for row in rows:

@@ -1,4 +1,4 @@
-"""What int8 costs an imported network, by what of it is in 8 bits: a small one, trained here, as nnU-Net makes them.
+"""Loss of accuracy of an imported network in int8, by the layers in 8 bits: a small network trained here.
 
     .venv/bin/python benchmarks/imported_int8.py [--steps 700] [--folder build/imported_int8]
 
@@ -61,7 +61,7 @@ MADE = Made(
 
 
 def scan(seed: int, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """HU and labels: a body of 0 HU in air, with an ellipsoid in each of its corners, and noise."""
+    """Return HU and labels: a body of 0 HU in air, with an ellipsoid in each of its corners, and noise."""
     rng = np.random.default_rng(seed)
     place = np.stack(np.meshgrid(*[(np.arange(n) + 0.5) / n - 0.5 for n in shape], indexing="ij"), axis=-1)
     hu, labels = np.full(shape, -1000.0), np.zeros(shape, np.int64)
@@ -75,7 +75,7 @@ def scan(seed: int, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray
 
 
 def train(network: NnunetUNet, steps: int) -> None:
-    """Patches of six scans, cross-entropy and Dice, on one thread."""
+    """Train on patches of six scans with cross-entropy and Dice, on one thread."""
     torch.set_num_threads(1)
     data, rng = [scan(seed, (48, 48, 48)) for seed in range(6)], np.random.default_rng(0)
     optimiser = torch.optim.AdamW(network.parameters(), 1e-2)
@@ -104,7 +104,7 @@ def _patch(hu: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tupl
 
 
 def write_trained(folder: Path, steps: int) -> Path:
-    """The trained network as an imported model, with scans beside it."""
+    """Return the trained network as an imported model, with scans next to it."""
     training = write_training(folder / "nn", MADE)
     import_model(training, folder / "untrained")
     network = NnunetUNet(len(NAMES) + 1, load_model(folder / "untrained").record.network)
@@ -129,7 +129,7 @@ def write_trained(folder: Path, steps: int) -> Path:
 
 
 def compare(model: Model, calibration: Calibration) -> None:
-    """Each way to quantise."""
+    """Compare the ways to quantise."""
     plain = convert_to_openvino(model.network, model.record.input_spec)
     joined = plain.clone()
     join_normalisations(joined)

@@ -61,13 +61,13 @@ WAYS = (("torch", "fp32"), ("torch", "bf16"), ("openvino", "fp32"), ("openvino",
 
 
 class Seconds(NamedTuple):
-    """What a scan takes, with start-up and without."""
+    """Seconds per scan, with and without start-up."""
 
     total: float
     scan: float
 
     def over(self, slices: int) -> Seconds:
-        """Those of one slice."""
+        """Return the seconds per slice."""
         return Seconds(self.total / slices, self.scan / slices)
 
     def __str__(self) -> str:
@@ -75,7 +75,7 @@ class Seconds(NamedTuple):
 
 
 def medians(runs: Sequence[Seconds]) -> Seconds:
-    """Each over the runs."""
+    """Return the median of each over the runs."""
     return Seconds(*(statistics.median(values) for values in zip(*runs, strict=True)))
 
 
@@ -106,7 +106,7 @@ def main() -> None:
 
 
 def show_benchmarks(given: argparse.Namespace, model: Path) -> None:
-    """The guide's loop and every engine and precision that there is."""
+    """Measure the guide's loop and every available engine and precision."""
     scan = scan_of(given, given.slices)
     guide_slices = given.guide_slices or given.slices
     ways = [way for way in WAYS if way[1] != "int8" or find_export(load_model(model), "openvino", "int8")]
@@ -140,7 +140,7 @@ def show_benchmarks(given: argparse.Namespace, model: Path) -> None:
 
 
 def show_curve(given: argparse.Namespace, model: Path) -> None:
-    """Time and memory over the number of slices, by the fastest engine."""
+    """Measure time and memory against the number of slices, with the fastest engine."""
     for slices in given.curve:
         runs = [predict(given.folder, scan_of(given, slices), model, "auto", "auto") for _ in range(given.runs)]
         volumes = 512 * 512 * slices * 3 / 2**30  # int16 in, uint8 out
@@ -148,7 +148,7 @@ def show_curve(given: argparse.Namespace, model: Path) -> None:
 
 
 def show_structures(given: argparse.Namespace, model: Path) -> None:
-    """All structures beside a few of them, by the fastest engine."""
+    """Compare all structures with a few of them, with the fastest engine."""
     scan = scan_of(given, given.slices)
     names = load_model(model).record.labels.names
     few = names[:: len(names) // given.structures][: given.structures]
@@ -162,7 +162,7 @@ def show_structures(given: argparse.Namespace, model: Path) -> None:
 
 
 def scan_of(given: argparse.Namespace, slices: int) -> Path:
-    """The scan, made if it is not there yet."""
+    """Return the scan, made if missing."""
     path = given.folder / f"{'ct' if given.ct else 'phantom'}_{slices}.nii.gz"
     if not path.exists():
         write_scan(path, slices, given.ct)
@@ -170,7 +170,7 @@ def scan_of(given: argparse.Namespace, slices: int) -> Path:
 
 
 def predict(folder: Path, scan: Path, model: Path, engine: str, precision: str, *flags: str) -> dict[str, Any]:
-    """One run of `tomoseg predict`: wall seconds, peak, seconds by stage."""
+    """Run `tomoseg predict` once; return wall seconds, peak memory and seconds by stage."""
     out = folder / f"{engine}_{precision}.nii.gz"
     record = out.with_name(f"{engine}_{precision}.prediction.json")
     record.unlink(missing_ok=True)
@@ -180,7 +180,7 @@ def predict(folder: Path, scan: Path, model: Path, engine: str, precision: str, 
 
 
 def show(name: str, runs: list[dict[str, Any]], slices: int, base: Seconds | None) -> None:
-    """One line: medians over the runs."""
+    """Print one line of medians over the runs."""
     seconds = medians([Seconds(run["wall"], run["wall"] - start_up(run)) for run in runs])
     each, total = seconds.over(slices), seconds.total
     stages = {s: statistics.median(run["seconds"][s] for run in runs) for s in runs[0]["seconds"]}
@@ -196,13 +196,13 @@ def show(name: str, runs: list[dict[str, Any]], slices: int, base: Seconds | Non
 
 
 def start_up(run: dict[str, Any]) -> float:
-    """Seconds that only the first scan pays."""
+    """Return the start-up seconds, which only the first scan takes."""
     seconds = run["seconds"]
     return run["wall"] + seconds["prepare"] - sum(taken for stage, taken in seconds.items() if stage not in OVERLAPPING)
 
 
 def show_agreement(folder: Path, ways: list[tuple[str, str]]) -> None:
-    """How far the label maps of every way are from those of PyTorch in fp32."""
+    """Print the agreement of the label maps of every way with those of PyTorch in fp32."""
     reference = read_label_map(folder / "torch_fp32.nii.gz")
     for engine, precision in ways[1:]:
         found = read_label_map(folder / f"{engine}_{precision}.nii.gz")
@@ -218,7 +218,7 @@ def show_agreement(folder: Path, ways: list[tuple[str, str]]) -> None:
 
 
 def shares(scan: Path, labels: Path) -> tuple[float, float]:
-    """How much of the body is labelled, and of the slices hold body."""
+    """Return the labelled share of the body, and the share of slices that contain body."""
     body = read_ct(scan).hu > -300
     return float((read_label_map(labels) > 0)[body].mean()), float((body.mean(axis=(0, 1)) > 0.02).mean())
 

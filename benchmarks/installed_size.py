@@ -1,4 +1,4 @@
-"""What an installation takes on the disk, for prediction alone and with what training needs.
+"""Disk space of an installation, for prediction alone and with training.
 
     .venv/bin/python benchmarks/installed_size.py [--extras "" train] [--folder build/installed]
 
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def install(folder: Path, extra: str) -> dict[str, tuple[int, int]]:
-    """Bytes and files of each top-level folder or file that an installation adds."""
+    """Install into a fresh environment; return bytes and files of each top-level entry added."""
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
@@ -44,7 +44,7 @@ def install(folder: Path, extra: str) -> dict[str, tuple[int, int]]:
 
 
 def sizes(folder: Path) -> dict[str, tuple[int, int]]:
-    """Bytes and files by top-level name; links are not followed."""
+    """Return bytes and files by top-level name; links are not followed."""
     (packages,) = folder.rglob("site-packages")
     found = {}
     for path in packages.iterdir():
@@ -54,7 +54,7 @@ def sizes(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def described(added: dict[str, tuple[int, int]], name: str) -> str:
-    """One line."""
+    """Return one line for a package."""
     total, files = (sum(size[n] for size in added.values()) for n in (0, 1))
     by_size = Counter({package: size[0] for package, size in added.items()}).most_common(LARGEST)
     largest = ", ".join(f"{package} {size / 1e6:.0f}" for package, size in by_size)

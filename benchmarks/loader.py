@@ -1,4 +1,4 @@
-"""Feeding: slices a second of the reader alone, and how long training waits for them.
+"""Data loading: slices per second of the reader alone, and the time that training waits for them.
 
     .venv/bin/python benchmarks/loader.py [--batch 8] [--steps 12] [--workers 0 1] [--device cpu]
 
@@ -53,14 +53,14 @@ def main() -> None:
 
 
 def batches_of(run: Run) -> Iterator[Batch]:
-    """Those of an epoch, the first one taken."""
+    """Return the batches of an epoch after the first one."""
     batches = run.loader.batches(epoch_draws(run))
     take_step(run, [next(batches)])
     return batches
 
 
 def timed(run: Run, batches: Iterator[Batch], steps: int, *, train: bool) -> tuple[float, float]:
-    """Seconds of so many batches in all, and waiting for them."""
+    """Return the total seconds of `steps` batches, and the seconds of waiting for them."""
     began, waited = time.perf_counter(), 0.0
     for _ in range(steps):
         asked = time.perf_counter()

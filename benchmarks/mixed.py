@@ -1,4 +1,4 @@
-"""How well slices of several scans in turn are told from those of one, by what they show alone.
+"""Detection of slices of several scans mixed in turn, from their contents alone.
 
     OMP_NUM_THREADS=1 nice .venv/bin/python benchmarks/mixed.py OPENKBP DICOM_FOLDER SCAN.nii.gz ...
 
@@ -53,14 +53,14 @@ def main() -> None:
 
 
 def scans_among(paths: list[Path]) -> Iterator[Path]:
-    """Each scan that paths stand for."""
+    """Yield the path of each scan."""
     for path in paths:
         inside = sorted(path.rglob("ct.nii.gz")) if path.is_dir() else []
         yield from inside or [path]
 
 
 def kinds_of(hu: np.ndarray) -> Iterator[tuple[str, int, np.ndarray]]:
-    """The scan, and mixtures with what is made of it: what it is, of how many scans, its slices."""
+    """Yield the scan and its mixtures: description, number of scans, slices."""
     noise = np.random.default_rng(0).normal(0, 30, hu.shape)
     yield "one scan", 1, hu
     yield "moved by 2 and 1 pixels", 2, in_turn(hu, np.roll(hu, (2, 1), (1, 2)))
@@ -71,7 +71,7 @@ def kinds_of(hu: np.ndarray) -> Iterator[tuple[str, int, np.ndarray]]:
 
 
 def in_turn(*scans: np.ndarray) -> np.ndarray:
-    """The first slice of the first scan, the second of the second, and so on."""
+    """Return the first slice of the first scan, the second of the second, and so on."""
     mixed = scans[0].copy()
     for number, one in enumerate(scans):
         mixed[number :: len(scans)] = np.clip(np.rint(one[number :: len(scans)]), -32768, 32767)
@@ -79,7 +79,7 @@ def in_turn(*scans: np.ndarray) -> np.ndarray:
 
 
 def comes_back(hu: np.ndarray, along_mm: np.ndarray) -> float:
-    """The greatest value over all periods; NaN where there is none."""
+    """Return the greatest value over all periods; NaN if there is none."""
     values = [
         float(np.sort(above)[int((1 - MOSTLY) * len(above))]) for _, _, above in returns_of(blocks_of(hu), along_mm)
     ]

@@ -64,7 +64,7 @@ ROWS = (NNUNET, SAME, ALL)
 DATASET = "Dataset501_HeadNeck"
 TRAINER = "BudgetTrainer"
 STEPS, CHECKS = 25, 5
-"""Of an epoch; a tenth of the defaults."""
+"""Steps of training and of pseudo-validation per epoch; a tenth of the defaults."""
 
 MEMORY_TARGET = 1
 """GB that nnU-Net's planner may count on, instead of 8: 24 slices a step instead of 192, which take a core 70 s."""
@@ -143,7 +143,7 @@ def main() -> None:
 
 
 def patients_with_all(folder: Path) -> list[Case]:
-    """The cases in which no structure is unknown."""
+    """Return the cases with all structures annotated."""
     dataset = find_dataset(folder)
     return [case for case in dataset.cases if len(case.annotated) == len(dataset.labels)]
 
@@ -189,7 +189,7 @@ class NnUnet:
             raise SystemExit(f"{command} failed; its last words are in {path}")
 
     def _stand_in(self) -> dict[str, str]:
-        """Where Python finds `CORES_CODE`, and `STAND_IN_CODE` if torchvision cannot be imported without."""
+        """Return environment variables for `CORES_CODE`, and for `STAND_IN_CODE` if torchvision cannot be imported."""
         python, code = self.venv / "bin" / "python", CORES_CODE
         if subprocess.run([python, "-c", "import torchvision"], capture_output=True, check=False).returncode:
             code += STAND_IN_CODE
@@ -212,7 +212,7 @@ class NnUnet:
 
 
 def by_nnunet(tool: NnUnet, openkbp: Path, complete: list[Case], minutes: float) -> tuple[dict[str, Any], Path]:
-    """Train nnU-Net and predict the validation patients: what is known of the run, and where the label maps are."""
+    """Train nnU-Net and predict the validation patients; return results of the run, and the folder of label maps."""
     overlaps = write_raw(tool.raw / DATASET, openkbp, complete)
     planned = tool.preprocessed / DATASET / "planned"
     if not planned.exists():
@@ -258,7 +258,7 @@ def by_nnunet(tool: NnUnet, openkbp: Path, complete: list[Case], minutes: float)
 
 
 def fitting(tool: NnUnet, minutes: float) -> dict[str, int]:
-    """As many epochs as fit into the minutes, by the second epoch of a short trial."""
+    """Return the budget of epochs that fit into the minutes, from the second epoch of a short trial."""
     tool.set_budget(TRIAL)
     tool.train()
     seconds = read_log(tool.run_folder)[-1][1]
@@ -271,7 +271,7 @@ def fitting(tool: NnUnet, minutes: float) -> dict[str, int]:
 
 
 def read_log(run_folder: Path) -> list[tuple[float, float]]:
-    """Training loss and seconds of each epoch; one that was done again after an interruption counts as it was last."""
+    """Return training loss and seconds of each epoch; of a repeated epoch those of the last time."""
     epochs: dict[int, tuple[float, float]] = {}
     for path in sorted(run_folder.glob("training_log_*.txt")):
         text = path.read_text(encoding="utf-8")
@@ -283,7 +283,7 @@ def read_log(run_folder: Path) -> list[tuple[float, float]]:
 
 
 def write_raw(folder: Path, openkbp: Path, complete: list[Case]) -> int:
-    """The patients as nnU-Net wants them; returns in how many voxels contours overlap."""
+    """Write the patients in nnU-Net's format; return the number of voxels where contours overlap."""
     note = folder / "dataset.json"
     if note.exists():
         return int(json.loads(note.read_text(encoding="utf-8"))["overlapping_voxels"])
@@ -362,7 +362,7 @@ def folder_name(row: str) -> str:
 
 
 def score(masks: Path, references: Path, folder: Path) -> dict[str, Any]:
-    """What is said of the label maps, and how they compare with those of nnU-Net, if it is not they.
+    """Score the label maps, and compare them with those of nnU-Net, if they are not its own.
 
     Raises:
         SystemExit: If one cannot be scored.
@@ -389,7 +389,7 @@ def each(estimate: Estimate) -> list[float | None]:
 
 
 def is_flat(curve: list[float]) -> bool:
-    """Whether the last fifth of the training loss gained less than 2 % of all that was gained; never of ten epochs."""
+    """Return whether the last fifth of the epochs made less than 2 % of the loss reduction; False below ten."""
     fifth = len(curve) // 5
     if fifth < 2:
         return False
@@ -398,13 +398,13 @@ def is_flat(curve: list[float]) -> bool:
 
 
 def found() -> list[dict[str, Any]]:
-    """What is known."""
+    """Return the results so far."""
     lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
     return [json.loads(line) for line in lines]
 
 
 def keep(row: str, minutes: float, values: dict[str, Any]) -> None:
-    """Add to what is known of a row; two processes may share the rows among them."""
+    """Add results of a row; safe with several processes."""
     with RESULTS.open("a+", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = {(entry["row"], entry["minutes"]): entry for entry in found()}
@@ -413,7 +413,7 @@ def keep(row: str, minutes: float, values: dict[str, Any]) -> None:
 
 
 def tables(minutes: float) -> str:
-    """Markdown: each row, each structure, and tomoseg less nnU-Net patient by patient."""
+    """Return Markdown tables: each row, each structure, and the paired difference of tomoseg and nnU-Net."""
     entries = {entry["row"]: entry for entry in found() if entry["minutes"] == minutes}
     rows = [row for row in ROWS if row in entries]
     if not rows:
@@ -451,7 +451,7 @@ def interval(values: list[float | None], digits: int) -> str:
 
 
 def difference(entry: dict[str, Any]) -> str:
-    """A sentence on how a row compares with nnU-Net, patient by patient."""
+    """Return a sentence on the paired difference of a row from nnU-Net."""
     dice = entry["less_nnunet"]
     if None in dice.values():
         return f"{entry['row']}, less {NNUNET}: too few patients differ"

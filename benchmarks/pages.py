@@ -1,4 +1,4 @@
-"""How soon is a page shown, and how soon is a structure gone when it is unticked, where the browser draws in software?
+"""Time to show a page and to hide a structure, in a browser with software rendering.
 
     python benchmarks/pages.py                 # 128 x 128 x 128 voxels, 117 structures
     python benchmarks/pages.py --edge 256 --pages 3 --toggles 20
@@ -36,7 +36,7 @@ SOFTWARE = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enab
 WINDOW = {"width": 1280, "height": 800}
 LAYOUTS = ("Axial", "Planes and 3D")
 SHOWN_SECONDS, TOGGLE_MS = 2.0, 100.0
-"""What is aimed at."""
+"""Target times."""
 
 TOGGLE = """number => {
   const canvas = document.querySelector(".view canvas");
@@ -50,7 +50,7 @@ TOGGLE = """number => {
 
 
 def make_case(folder: Path, edge: int) -> int:
-    """A scan and its label map of so many voxels a side; returns how many structures are in it."""
+    """Write a scan and its label map of `edge` voxels per side; return the number of structures."""
     phantom = make_phantom(0, spacing_mm=(3.0, 3.0, 5.0), field_of_view="whole")
     index = np.ix_(*(np.arange(edge) * n // edge for n in phantom.hu.shape))
     labels = LabelSet.total()
@@ -64,7 +64,7 @@ def make_case(folder: Path, edge: int) -> int:
 
 
 def shown(browser: Browser, address: str) -> tuple[Page, float]:
-    """A page, and the seconds until all of it was shown."""
+    """Open a page; return it and the seconds until all of it was shown."""
     page = browser.new_page(viewport=WINDOW)
     page.set_default_timeout(300_000)
     began = time.perf_counter()
@@ -74,7 +74,7 @@ def shown(browser: Browser, address: str) -> tuple[Page, float]:
 
 
 def toggles(page: Page, layout: str, count: int) -> list[float]:
-    """Milliseconds of structures that are hidden and shown again, one after the other."""
+    """Return the ms of hiding and showing structures one after the other."""
     page.get_by_role("button", name=layout, exact=True).click()
     page.wait_for_timeout(500)
     rows = page.locator(".row").count()
@@ -82,7 +82,7 @@ def toggles(page: Page, layout: str, count: int) -> list[float]:
 
 
 def line(what: str, values: list[float], unit: str, aim: float) -> str:
-    """The median, the worst, and whether the aim is met."""
+    """Return the median, the worst, and whether the target is met, as text."""
     median = statistics.median(values)
     met = "met" if median <= aim else "missed"
     return f"{what}: median {median:.3g} {unit}, worst {max(values):.3g} of {len(values)}; at most {aim:g} is {met}"

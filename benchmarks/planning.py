@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def make_two(openkbp: Path, raw: Path) -> None:
-    """Links to scans and masks of patients that have both structures."""
+    """Link scans and masks of patients that have both structures."""
     for split, count in PATIENTS.items():
         source = openkbp / ("validation" if split == "test" else "train")
         whole = [case for case in sorted(source.iterdir()) if all(mask(case, one).exists() for one in TWO)]
@@ -132,7 +132,7 @@ WAYS: dict[str, Callable[[str, Path, float, bool], Settings]] = {
 
 
 def run_row(name: str, way: str, raw: Path, row: Path, minutes: float, seed: int, *, reckoned: bool) -> None:
-    """Preprocess, train and score, and keep what came of it."""
+    """Preprocess, train and score, and save the results."""
     kept = row / "row.json"
     if kept.is_file():
         return
@@ -168,7 +168,7 @@ def run_row(name: str, way: str, raw: Path, row: Path, minutes: float, seed: int
 
 
 def steps_of(data: Preprocessed, config: TrainConfig, minutes: float) -> int:
-    """Steps that the minutes buy on two usual cores."""
+    """Return the number of steps that two typical cores do in the minutes."""
     size = sample_size([case.record for case in data.split("train")], config)
     work = work_of(math.prod(size), config.network.channels, len(data.labels))
     return max(1, COST.slices_in(minutes, config.batch_size, work) // config.batch_size)

@@ -1,4 +1,4 @@
-"""What it is worth that sagittal slices are told how far they lie from the body's middle.
+"""Gain from giving the network the distance of sagittal slices from the body's middle.
 
     .venv/bin/python benchmarks/position.py PREPROCESSED --work DIR [--view sagittal] [--steps 3000] [--split test]
         [--ways "not told" told] [--channels 12 24 48 96] [--batch 8] [--seeds 0] [--threads 1]
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def make(data: Preprocessed, given: argparse.Namespace, folder: Path) -> None:
-    """Some of the structures and voxels, in the order of the view's axes."""
+    """Write a dataset of some structures and voxels, in the view's axis order."""
     labels = data.labels.subset(given.structures) if given.structures else data.labels
     channels = [data.labels.channel(name) for name in labels.names]
     grid = GridConfig(mode="native", crop="none", view=given.view)
@@ -88,7 +88,7 @@ def make(data: Preprocessed, given: argparse.Namespace, folder: Path) -> None:
 
 
 def scores(data: Path, given: argparse.Namespace, way: str, seed: int) -> tuple[float, float, float]:
-    """Mean Dice of all structures, of those on a side, and of the others."""
+    """Return the mean Dice of all structures, of those on a side, and of the others."""
     run = given.work / f"{given.view}-{way.replace(',', '').replace(' ', '-')}-{seed}"
     done = run / f"{given.split}.json"
     if not done.is_file():
@@ -103,7 +103,7 @@ def scores(data: Path, given: argparse.Namespace, way: str, seed: int) -> tuple[
 
 
 def settings(given: argparse.Namespace, way: dict[str, float | bool], seed: int) -> TrainConfig:
-    """The default recipe with a small network; validated at the end only."""
+    """Return the default recipe with a small network, validated at the end only."""
     network = NetworkConfig(channels=tuple(given.channels), slices=3, residual=True, position=bool(way["position"]))
     jitter = float(way.get("position_mm", AugmentationConfig().position_mm))
     return TRAIN_PRESETS["default"].model_copy(

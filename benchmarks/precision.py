@@ -1,4 +1,4 @@
-"""Whether `--precision auto` takes what is faster here: the preset's network in fp32 and bf16, in turns.
+"""Check of `--precision auto`: the preset's network in fp32 and bf16 on this machine, in turns.
 
     .venv/bin/python benchmarks/precision.py [--rounds 9] [--batch 4] [--edge 128] [--threads N]
 
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def steps(model: Model, images: np.ndarray) -> tuple[Run, Run]:
-    """Forward and backward in fp32 and in bf16."""
+    """Return forward and backward passes in fp32 and in bf16."""
     network = model.network.train().to(memory_format=torch.channels_last)
     batch = torch.from_numpy(images).contiguous(memory_format=torch.channels_last)
 
@@ -68,7 +68,7 @@ def steps(model: Model, images: np.ndarray) -> tuple[Run, Run]:
 
 
 def show(what: str, rounds: int, plain: Run, half: Run, taken: str) -> None:
-    """Both in turns, and what is taken."""
+    """Print the times of both, run in turns, and the precision that `auto` takes."""
     times: tuple[list[float], list[float]] = ([], [])
     for run in (plain, half):
         run()

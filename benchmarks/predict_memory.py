@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def measured(scan: Path, folder: Path, model: Path, flags: list[str]) -> dict[str, Any]:
-    """One command, to a place where nothing is."""
+    """Run one command with an empty output folder."""
     out = folder / f"predicted_{model.name}"
     shutil.rmtree(out, ignore_errors=True)
     return run_tomoseg("predict", "-i", scan, "-o", out, "-m", model, *flags)

@@ -1,4 +1,4 @@
-"""What the preflight says of ordinary scans: a warning there is a false alarm, unless it is right.
+"""Warnings of the preflight about ordinary scans, which are mostly false alarms.
 
     .venv/bin/python benchmarks/preflight.py SCAN [SCAN ...]
 

@@ -1,4 +1,4 @@
-"""What PyTorch's `quantize_dynamic` does to the guide's network, as the guide applies it: to its convolutions.
+"""Effect of PyTorch's `quantize_dynamic` on the guide's network, applied to its convolutions as in the guide.
 
     .venv/bin/python benchmarks/quantize_dynamic.py
 
@@ -25,7 +25,7 @@ def main() -> None:
     torch.manual_seed(0)
     network = build_network(NetworkConfig(), 1, 117).eval()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it is going out of use
+        warnings.simplefilter("ignore")  # deprecation
         quantised = torch.ao.quantization.quantize_dynamic(network, {nn.Conv2d, nn.ConvTranspose2d}, dtype=torch.qint8)
     before, after = ([type(module) for module in net.modules()] for net in (network, quantised))
     image = torch.rand(1, 1, 256, 256)
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def size(network: nn.Module) -> int:
-    """Bytes of the saved weights."""
+    """Return the size of the saved weights in bytes."""
     buffer = io.BytesIO()
     torch.save(network.state_dict(), buffer)
     return buffer.tell()

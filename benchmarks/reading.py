@@ -1,4 +1,4 @@
-"""What it takes to read a scan and to look at it: a large NIfTI file, and a JPEG 2000 series with its decoder's share.
+"""Time to read and inspect a scan: a large NIfTI file, and a JPEG 2000 series with its decoder's share.
 
     .venv/bin/python benchmarks/reading.py [--dicom FOLDER] [--ct CT] [--repeats 5]
 

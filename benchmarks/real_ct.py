@@ -1,4 +1,4 @@
-"""How good a model is on real CT that it never saw, structure by structure.
+"""Scores of a model on unseen real CT, structure by structure.
 
     .venv/bin/python benchmarks/real_ct.py [--model body-117] NAME=SCAN=REFERENCE ... [--least-voxels 50] [--json FILE]
         [--pictures FOLDER] [--worst 12]
@@ -30,9 +30,9 @@ from tomoseg.datasets.mask_cases import OpenMasks, find_mask_cases
 from tomoseg.inference.segment import open_predictor
 
 SERIES = {"vertebrae": "vertebrae", "ribs": "rib_"}
-"""Structures that are told apart by their number, and how their names begin."""
+"""Name prefixes of structures that are distinguished by number."""
 BAD = 0.5
-"""A Dice below is a structure that does not work."""
+"""Dice below which a structure counts as failed."""
 
 
 def main() -> None:
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def show_means(everything: dict[str, dict[str, float]]) -> None:
-    """Of each structure the mean over the scans that show it."""
+    """Print the mean of each structure over the scans that contain it."""
     values: dict[str, list[float]] = {}
     for scores in everything.values():
         for structure, dice in scores.items():
@@ -73,7 +73,7 @@ def show_means(everything: dict[str, dict[str, float]]) -> None:
 
 
 def predictor_of(models: list[str]) -> Predictor:
-    """Of one model, or of several whose logits are averaged."""
+    """Return the predictor of one model, or of several whose logits are averaged."""
     if len(models) == 1:
         return open_predictor(models[0])
     from tomoseg import load_model
@@ -83,7 +83,7 @@ def predictor_of(models: list[str]) -> Predictor:
 
 @dataclass(frozen=True)
 class Compared:
-    """A scan with what a model found in it and what it should have found."""
+    """A scan with a model's prediction and the reference."""
 
     volume: Volume
     found: Prediction
@@ -91,7 +91,7 @@ class Compared:
 
     @classmethod
     def of(cls, predictor: Predictor, scan: Path, reference: Path) -> Compared:
-        """All of the model's structures, those too that it leaves out by default."""
+        """Segment all of the model's structures, including those left out by default."""
         volume = read_scan(scan)
         (case,) = find_mask_cases(reference)
         return cls(volume, segment(volume, predictor, Request(all=True)), OpenMasks(case, volume.source))
@@ -115,7 +115,7 @@ def scored(predictor: Predictor, scan: Path, reference: Path, least: int) -> dic
 
 
 def draw_worst(compared: Compared, scores: dict[str, tuple[float, int]], count: int, folder: Path) -> None:
-    """Pictures of the worst structures, and where the voxels of all bad ones went."""
+    """Draw the worst structures, and print where the voxels of all failed ones went."""
     folder.mkdir(parents=True, exist_ok=True)
     faults = Faults(compared.found, compared.references)
     ranked = sorted(scores, key=lambda name: scores[name][0])
@@ -133,7 +133,7 @@ def draw_worst(compared: Compared, scores: dict[str, tuple[float, int]], count: 
 
 
 def show(title: str, scores: dict[str, tuple[float, int]], seconds: float) -> None:
-    """Groups first, then all, the largest structure first."""
+    """Print the groups first, then all structures, the largest first."""
     print(f"\n{title}: {len(scores)} structures, {seconds:.1f} s")
     dice = {name: value for name, (value, _) in scores.items()}
     groups = {

@@ -34,7 +34,7 @@ from tomoseg.volume import SourceGrid
 
 
 def make_scans(folder: Path, count: int, edge: int) -> list[Path]:
-    """Scans of an ellipse of soft tissue with noise, each with another seed."""
+    """Write scans of an ellipse of soft tissue with noise, each with another seed."""
     folder.mkdir()
     grid = SourceGrid((edge, edge, edge // 2), np.diag([3.0, 3.0, 3.0, 1.0]))
     x, y, _ = np.indices(grid.shape) / (edge - 1) - 0.5
@@ -48,7 +48,7 @@ def make_scans(folder: Path, count: int, edge: int) -> list[Path]:
 
 
 class Health:
-    """Asks whether the server answers, in a thread, and keeps how long that took."""
+    """A thread that requests `/health` repeatedly and keeps the response times."""
 
     def __init__(self, url: str, process: int) -> None:
         self.seconds: list[float] = []
@@ -71,7 +71,7 @@ class Health:
                 self.resident = max(self.resident, self._process.memory_info().rss)
 
     def _times(self) -> dict[str, float]:
-        """Processor seconds so far: of the server, of the one that looks at uploads, the worker, and of the clients."""
+        """Return processor seconds so far of the server, the upload checker, the worker and the clients."""
         names = {"server": self._process, "clients": psutil.Process()}
         for child in self._process.children():
             names["checks" if '"role": "check"' in child.cmdline()[-1] else "worker"] = child
@@ -84,7 +84,7 @@ class Health:
 
 
 def serve(folder: Path) -> tuple[subprocess.Popen[str], str]:
-    """A server and its URL."""
+    """Start a server; return its process and URL."""
     command = [sys.executable, "-m", "tomoseg", "serve", "--model", "head-neck", "-o", str(folder), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -127,7 +127,7 @@ def main() -> None:
 
 
 def show_stages(served: dict[str, float], predicted: dict[str, float]) -> None:
-    """Mean seconds a scan by stage; what is read and written beside the network takes no time of its own."""
+    """Print the mean seconds per scan by stage; reading and writing overlap with the network."""
     for name in ("read", "segment", "statistics", "write"):
         print(f"{name}: {served.get(name, 0):.3f} s served, {predicted.get(name, 0):.3f} s by predict")
 
@@ -137,12 +137,12 @@ def mean_stages(records: list[dict[str, float]]) -> dict[str, float]:
 
 
 def stages_of(output: Path) -> dict[str, float]:
-    """Of all results of `tomoseg predict`."""
+    """Return the mean seconds by stage of all results of `tomoseg predict`."""
     return mean_stages([json.loads(path.read_text())["seconds"] for path in output.glob("*/prediction.json")])
 
 
 def run(url: str, process: int, scans: list[Path], clients: int) -> tuple[list[dict], Health, dict[str, float]]:
-    """Every scan from one of the clients; the first job waits until the model is loaded."""
+    """Send every scan from one of the clients; the first job waits until the model is loaded."""
     with Client(url, timeout=600) as client:
         warm = scans[0].with_name("warm.nii.gz")
         warm.write_bytes(scans[0].read_bytes())
@@ -162,7 +162,7 @@ def run(url: str, process: int, scans: list[Path], clients: int) -> tuple[list[d
 
 
 def predict(scans: Path, output: Path) -> float:
-    """Seconds from the first scan to the last by `tomoseg predict`, as its records say: the model is loaded before."""
+    """Return the seconds of `tomoseg predict` from the first scan to the last by its records, without model loading."""
     command = [sys.executable, "-m", "tomoseg", "predict", "-i", str(scans), "-o", str(output), "-m", "head-neck"]
     subprocess.run([*command, "--statistics"], check=True, capture_output=True)
     paths = sorted(output.glob("*/prediction.json"), key=lambda path: path.stat().st_mtime)

@@ -24,7 +24,7 @@ from tomoseg.workflows.preprocess import preprocess
 
 
 class GuideDataset:
-    """The guide's dataset class, as it stands there: every file is read whole for every slice."""
+    """The guide's dataset class, unchanged: every file is read whole for every slice."""
 
     def __init__(self, case: Path) -> None:
         self.case = case

@@ -1,4 +1,4 @@
-"""Where the time of a short command goes: starting, importing, working.
+"""Time of short commands by phase: starting, importing, working.
 
     .venv/bin/python benchmarks/startup.py [--against OTHER] [--scan CT] [--runs 7] [--folder build/benchmark]
 
@@ -45,7 +45,7 @@ IMPORTED = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", re.M)
 
 @dataclass(frozen=True)
 class Run:
-    """One process."""
+    """Resources used by one process."""
 
     processor_s: float
     wall_s: float
@@ -61,7 +61,7 @@ class Checkout:
     cache: Path
 
     def run(self, words: list[str], *flags: str) -> tuple[Run, str]:
-        """Run a command; what it used, and what it wrote to the standard error.
+        """Run a command; return the resources used, and its standard error.
 
         Raises:
             SystemExit: If it fails.
@@ -110,7 +110,7 @@ def main() -> None:
 
 
 def compare(checkouts: list[Checkout], words: list[str], out: Path, runs: int) -> None:
-    """Run a command of all checkouts in turn and print what it used."""
+    """Run a command of all checkouts in turn and print the resources used."""
     found: dict[str, list[Run]] = {checkout.name: [] for checkout in checkouts}
     for _ in range(runs + 1):
         for checkout in checkouts:
@@ -131,7 +131,7 @@ def _figures(runs: list[Run]) -> str:
 
 
 def imports(checkout: Checkout, words: list[str]) -> str:
-    """How many modules a command loads, and the packages that take longest, without what they load in turn."""
+    """Return as text the number of modules that a command imports, and the slowest packages by their own time."""
     _, text = checkout.run(words, "-X", "importtime")
     milliseconds: Counter[str] = Counter()
     modules = IMPORTED.findall(text)
@@ -142,7 +142,7 @@ def imports(checkout: Checkout, words: list[str]) -> str:
 
 
 def write_head_and_neck(path: Path) -> None:
-    """The uppermost 35 cm of a phantom, as large as a scan of a public radiotherapy dataset."""
+    """Write the uppermost 35 cm of a phantom, as large as a scan of a public radiotherapy dataset."""
     phantom = make_phantom(0, spacing_mm=(3.9, 3.9, 2.5), field_of_view="whole")
     hu = np.full((128, 128, 140), -1000, np.int16)
     part = phantom.hu[:128, :128, -140:]

@@ -1,4 +1,4 @@
-"""A small student that learns from a teacher's masks, scored against people's masks beside the teacher.
+"""A small student trained on a teacher's masks, and the teacher, both scored against manual masks.
 
     .venv/bin/python benchmarks/teacher_student.py OPENKBP --work DIR [--teacher head-neck] [--patients 20]
         [--validation 33] [--steps 1500] [--shares 0.8 1.0] [--threads 1]
@@ -26,7 +26,7 @@ from tomoseg.models.folder import count_parameters, load_model
 
 GRID = GridConfig(mode="spacing", spacing_mm=4.0, slice_spacing_mm=4.0)
 STUDENT = NetworkConfig(channels=(12, 24, 48, 96), slices=5, residual=True)
-"""A sixth of the parameters of the packaged models' networks, about."""
+"""Network of about a sixth of the parameters of the packaged models' networks."""
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def linked(source: Path, folder: Path, count: int, only: str | None = None) -> Path:
-    """Some of the cases of a split as links, or one file of each."""
+    """Link some cases of a split, or one file of each."""
     for case in sorted(source.iterdir())[:count]:
         (folder / case.name).mkdir(parents=True, exist_ok=True)
         for inner in case.iterdir():
@@ -81,7 +81,7 @@ def linked(source: Path, folder: Path, count: int, only: str | None = None) -> P
 
 
 def settings(steps: int) -> TrainConfig:
-    """The default recipe with a narrow network; validated at the end only."""
+    """Return the default recipe with a narrow network, validated at the end only."""
     return TRAIN_PRESETS["default"].model_copy(
         update={
             "network": STUDENT,
@@ -96,7 +96,7 @@ def settings(steps: int) -> TrainConfig:
 
 
 def score(model: Path, judged: Path, masks: Path) -> float:
-    """Mean Dice over structures against people's masks, by the commands that anybody would use."""
+    """Return the mean Dice over structures against manual masks, by the usual commands."""
     done = masks / "dice.json"
     if not done.is_file():
         predict(judged, masks, model)

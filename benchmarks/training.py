@@ -62,7 +62,7 @@ TOMOSEG: dict[str, dict[str, Any]] = {
     f"tomoseg, {FEW} structures": GUIDES_LOSS,
     "tomoseg, Dice, emphasis, augmented": {},
 }
-"""What each way sets beside the guide's network."""
+"""Settings of each way, in addition to the guide's network."""
 
 
 def main() -> None:
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def child(way: str) -> dict[str, Any]:
-    """A way in a process of its own, with this process's arguments.
+    """Run a way in its own process, with this process's arguments.
 
     Raises:
         SystemExit: If it fails.
@@ -102,7 +102,7 @@ def child(way: str) -> dict[str, Any]:
 
 
 def prepare(folder: Path) -> None:
-    """Phantoms on the guide's grid, with all structures and with a few."""
+    """Write phantoms on the guide's grid, with all structures and with a few."""
     write_real_size_cases(folder / "dataset", 3)
     few = LabelSet.total().names[:: 117 // FEW][:FEW]
     for name, structures in (("guide_grid", None), ("guide_grid_few", few)):
@@ -111,7 +111,7 @@ def prepare(folder: Path) -> None:
 
 
 def measured(given: argparse.Namespace, way: str) -> dict[str, Any]:
-    """Seconds a step, seconds of the loss in it, and memory."""
+    """Return seconds per step, seconds of the loss in it, and memory."""
     data = Preprocessed(given.folder / ("guide_grid_few" if "structures" in way else "guide_grid"))
     config = TRAIN_PRESETS["default"].model_copy(
         update={
@@ -142,7 +142,7 @@ def measured(given: argparse.Namespace, way: str) -> dict[str, Any]:
 
 
 def guides_step(run: Run, batch: Batch, way: str) -> Callable[[], object]:
-    """The guide's step: float masks, the whole network, binary cross-entropy, Adam."""
+    """Return the guide's step: float masks, the whole network, binary cross-entropy, Adam."""
     network = run.record.build().to(run.device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-5)
     criterion = nn.BCEWithLogitsLoss()
@@ -163,7 +163,7 @@ def guides_step(run: Run, batch: Batch, way: str) -> Callable[[], object]:
 
 
 def ours(run: Run, batch: Batch, spent: list[float]) -> Callable[[], object]:
-    """tomoseg's own step, whose loss is timed."""
+    """Return tomoseg's own step, with the loss timed."""
     run.shared.train()
 
     def timed(*arguments: Any) -> Any:
@@ -182,13 +182,13 @@ def ours(run: Run, batch: Batch, spent: list[float]) -> Callable[[], object]:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
+    """Synchronise with the device."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def show(found: dict[str, list[dict[str, Any]]], batch: int) -> None:
-    """A line a way: medians over the rounds."""
+    """Print a line per way of medians over the rounds."""
     base: dict[str, float] | None = None
     for way, rounds in found.items():
         mid = {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}

@@ -1,4 +1,4 @@
-"""Whether a model's own rating of a scan tells which predictions are worst.
+"""Correlation of a model's self-rating with the true Dice.
 
     .venv/bin/python benchmarks/triage.py PREPROCESSED MODEL [MODEL ...] [--split validation]
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def told(name: str, pairs: list[tuple[float, float]]) -> None:
-    """Rank correlation, and how far the rating is off in the mean."""
+    """Print the rank correlation, and the mean error of the rating."""
     rated, true = np.array(pairs).T
     rank = spearmanr(rated, true).statistic if len(pairs) > 2 else float("nan")
     print(f"{name:20} n {len(pairs):3}  Spearman {rank:.2f}  rated {rated.mean():.3f}  true {true.mean():.3f}")

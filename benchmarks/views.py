@@ -1,4 +1,4 @@
-"""What other views of the patient pay: single views, their fusions and a 3D network, on the same patients.
+"""Gain from other views: single views, their fusions and a 3D network, on the same patients.
 
     .venv/bin/python benchmarks/views.py OPENKBP --work DIR [--sets openkbp phantoms] [--rows axial "axial coronal" ...]
         [--steps N] [--seed 0]
@@ -37,10 +37,10 @@ TOGETHER = ("axial coronal", "axial sagittal", "coronal sagittal", "axial corona
 ROWS = (*SINGLE, *TOGETHER, "3D")
 PHANTOMS = {"train": 24, "validation": 6, "test": 12}
 CHOOSING = 30
-"""Patients of OpenKBP."""
+"""Number of choosing patients of OpenKBP."""
 
 STEPS = {"openkbp": 1500, "phantoms": 2850}
-"""What the ablation's rows take, and half of what the demo takes."""
+"""Training steps: those of the ablation's rows, and half of the demo's."""
 
 OPENKBP: dict[str, Any] = {
     "network": {"channels": [12, 24, 48, 96], "slices": 5, "residual": True},
@@ -99,14 +99,14 @@ def data_of(name: str, openkbp: Path, work: Path) -> Path:
 
 
 def settings(name: str, seed: int, changes: dict[str, Any] | None = None) -> TrainConfig:
-    """Those of the ablation's best row, and of the demo; validated at the end only."""
+    """Return the settings of the ablation's best row or of the demo, validated at the end only."""
     base = demo.TRAINING.model_dump() if name == "phantoms" else merged(TRAIN_PRESETS["default"].model_dump(), OPENKBP)
     own = {"minutes": None, "validate_every": 100_000, "workers": 0, "seed": seed, "export": False}
     return validate_config(TrainConfig, merged(merged(base, own), changes or {}), "benchmarks")
 
 
 def measure(name: str, row: str, data: Path, done: Path, steps: int, seed: int) -> dict[str, Any]:
-    """Train what the row asks for, or fuse what other rows trained, and score it."""
+    """Train a row, or fuse networks of other rows, and score it."""
     began = time.process_time()
     model = done / "run"
     if row == "3D":
@@ -122,19 +122,19 @@ def measure(name: str, row: str, data: Path, done: Path, steps: int, seed: int) 
 
 
 def row_folder(done: Path, row: str, other: str) -> Path:
-    """The folder of another row of the same steps and seed."""
+    """Return the folder of another row of the same steps and seed."""
     return done.parent / done.name.replace(row, other)
 
 
 def seen(data: Path, view: str) -> Path:
-    """The dataset in the order of a view's axes."""
+    """Return the dataset in a view's axis order."""
     if view != "axial":
         turn(Preprocessed(data), view, data.parent / view)  # type: ignore[arg-type]
     return data.parent / view
 
 
 def train_blocks(name: str, data: Path, done: Path, seed: int) -> None:
-    """A 3D network, for as many steps as take the axial row's processor time."""
+    """Train a 3D network, for as many steps as take the axial row's processor time."""
     axial = json.loads((row_folder(done, "3D", "axial") / "row.json").read_text(encoding="utf-8"))
     began = time.process_time()
     finish(data, done / "timed", settings(name, seed, {**BLOCKS[name], "steps": TIMED_STEPS}))
@@ -143,7 +143,7 @@ def train_blocks(name: str, data: Path, done: Path, seed: int) -> None:
 
 
 def finish(data: Path, run: Path, config: TrainConfig) -> None:
-    """Train, or go on.
+    """Train, or continue training.
 
     Raises:
         SystemExit: If it was stopped.
@@ -153,7 +153,7 @@ def finish(data: Path, run: Path, config: TrainConfig) -> None:
 
 
 def table(work: Path) -> None:
-    """Markdown: the mean of all structures and of each group, processor time beside."""
+    """Print a Markdown table: the mean of all structures and of each group, with processor time."""
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(work.glob("*/*/row.json"))]
     known = {structure.name: structure.group for structure in LabelSet.total()}
     for name in dict.fromkeys(row["set"] for row in rows):
@@ -175,7 +175,7 @@ def table(work: Path) -> None:
 
 
 def group_mean(structures: dict[str, float | None], head: str, known: dict[str, str]) -> float:
-    """The Dice of a structure, or the mean of a group."""
+    """Return the Dice of a structure, or the mean of a group."""
     return statistics.mean(
         dice for one, dice in structures.items() if dice is not None and head in (one, known.get(one))
     )

@@ -1,4 +1,4 @@
-"""What a model loses on scans of other voxels than it was trained on.
+"""Loss of a model on scans of other voxel sizes than it was trained on.
 
     .venv/bin/python benchmarks/voxels.py OPENKBP [--edges 0.6 1 2] [--every 1] [--model head-neck]
 
@@ -54,7 +54,7 @@ def means(scores: Scores) -> dict[str, float]:
 
 
 def scored(predictor: Predictor, patient: Path, edges: list[float]) -> Iterator[tuple[str, dict[str, float]]]:
-    """Dice of each structure of a patient, by way."""
+    """Yield the Dice of each structure of a patient, by way."""
     volume = read_scan(patient / "ct.nii.gz")
     references = {
         path.name.removesuffix(".nii.gz"): read_mask(path) for path in (patient / "segmentations").glob("*.nii.gz")
@@ -85,7 +85,7 @@ def linear(values: np.ndarray, factors: tuple[float, ...]) -> np.ndarray:
 
 
 def averaged(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A mask on fewer pixels: those more than half of which are inside."""
+    """Return a mask on fewer pixels: those more than half inside."""
     x, y = (axis_weights(old, new) for old, new in zip(mask.shape[:2], shape[:2], strict=True))
     return np.einsum("ax,xyz,by->abz", x, mask.astype(np.float32), y, optimize=True) > 0.5
 

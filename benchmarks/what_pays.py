@@ -1,4 +1,4 @@
-"""What of the made bodies pays: a small network learned from bodies made in different ways, scored on held-out anatomy.
+"""Ablation of the made bodies: a small network trained on bodies made in different ways, scored on held-out anatomy.
 
     .venv/bin/python benchmarks/what_pays.py ANATOMY [--rows both "no illness" ...] [--steps 1000] [--bodies 96]
         [--seed 0] [--work build/what-pays] [--real NAME=SCAN=REFERENCE ...]
@@ -38,15 +38,15 @@ PHASES = ("native", "arterial", "portal", "late")
 
 @dataclass(frozen=True)
 class Row:
-    """A way to make bodies, or to learn from them.
+    """A way to make bodies, or to train on them.
 
     Attributes:
-        real: Anatomies of people that bodies are made of.
-        procedural: Share of the bodies that are made of procedural anatomy.
-        bodies: Times those of the others.
-        changes: Of the settings of bodies.
-        steps: Times those of the others.
-        views: Of the networks, which share the steps.
+        real: Real anatomies that bodies are made from.
+        procedural: Share of the bodies with procedural anatomy.
+        bodies: Number of bodies relative to other rows.
+        changes: Changes of the settings of bodies.
+        steps: Number of steps relative to other rows.
+        views: Views of the networks, which share the steps.
     """
 
     real: tuple[str, ...] = REAL
@@ -120,7 +120,7 @@ def main() -> None:
 
 
 def measure(row: Row, folder: Path, anatomy: Path, seed: int, pairs: list[list[str]]) -> dict[str, float]:
-    """Mean Dice over structures, on bodies of held-out anatomy made with the default settings, and on real scans."""
+    """Return the mean Dice over structures on bodies of held-out anatomy with default settings, and on real scans."""
     config = BodyConfig.model_validate(row.changes)
     learn, judge = folder / "bodies", folder.parent / "held-out"
     preprocess_bodies(BodyPlan(sources(row, anatomy), GRID, SPACINGS_MM, seed + 1, config=config), {"axial": learn})
@@ -137,12 +137,12 @@ def measure(row: Row, folder: Path, anatomy: Path, seed: int, pairs: list[list[s
 
 
 def path_of(name: str, anatomy: Path) -> str:
-    """The label map of an anatomy."""
+    """Return the path of the label map of an anatomy."""
     return str(anatomy / f"{name}_labels_total_v2.nii.gz")
 
 
 def sources(row: Row, anatomy: Path) -> tuple[BodySource, ...]:
-    """What the bodies are made of, two of each to choose an epoch, and how much views count."""
+    """Return the sources of the bodies, with two of each for choosing an epoch and the weights of views."""
     made_up = round(row.bodies * row.procedural)
     each = round(row.bodies - made_up) // max(1, len(row.real))
     real = tuple(BodySource(path_of(name, anatomy), each, 1) for name in row.real)
@@ -150,7 +150,7 @@ def sources(row: Row, anatomy: Path) -> tuple[BodySource, ...]:
 
 
 def settings(steps: int, seed: int, views: tuple[str, ...]) -> TrainConfig:
-    """The demo's recipe."""
+    """Return the demo's recipe."""
     preset = TRAIN_PRESETS["default"]
     return TrainConfig.model_validate(
         preset.model_dump()

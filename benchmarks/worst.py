@@ -1,4 +1,4 @@
-"""What is wrong with a structure's mask: where its voxels went, in words, and a picture of it."""
+"""Analysis of bad masks: where the voxels went, in words, and a picture."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tomoseg.pictures.finding import draw_finding
 from tomoseg.pictures.structure_names import readable
 
 MARGIN_MM = 50.0
-"""Shown around the masks."""
+"""Margin in mm shown around the masks."""
 LEAST_SHARE = 0.1
-"""Of a structure's voxels, for another to be named."""
+"""Minimum share of a structure's voxels for another structure to be named."""
 
 MISSED, SWAPPED, SPILLED = "missed", "taken for another", "spilled"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Where the voxels of a structure are.
+    """Distribution of the voxels of a structure.
 
     Attributes:
         reference: Voxels of the reference.
@@ -45,7 +45,7 @@ class Fault:
 
     @property
     def kind(self) -> str:
-        """What most of the wrong voxels are."""
+        """Kind of most of the wrong voxels."""
         swapped = max(sum(self.as_others.values()) * self.reference, sum(self.of_others.values()) * self.found)
         wrong = {MISSED: self.missed * self.reference, SWAPPED: swapped, SPILLED: self.spilled * self.found}
         return max(wrong, key=lambda one: wrong[one])
@@ -57,11 +57,11 @@ class Fault:
 
 
 class Faults:
-    """Who has each voxel, by the reference and by a model.
+    """The structure of each voxel, by the reference and by a model.
 
     Args:
-        found: The model's masks; of voxels in several the last structure's counts.
-        references: What they should be.
+        found: The model's masks; in overlaps the last structure counts.
+        references: The reference masks.
     """
 
     def __init__(self, found: Prediction, references: OpenMasks) -> None:
@@ -75,14 +75,14 @@ class Faults:
                 self._given[expected.box][expected.inside] = number
 
     def of(self, name: str) -> Fault:
-        """What is wrong with a structure."""
+        """Return the distribution of the voxels of a structure."""
         mask, expected = self._found.mask(name), self._references.mask(name).whole()
         there, here = self._shares(self._mine, expected & ~mask, expected), self._shares(self._given, mask, mask)
         here.pop(name, None)
         return Fault(int(expected.sum()), int(mask.sum()), there, here, there.pop("", 0.0), here.pop("", 0.0))
 
     def as_one(self, names: Sequence[str]) -> str:
-        """How well structures are found if they need not be told apart, and what becomes of their voxels."""
+        """Return as text the score of structures merged into one, and where their voxels went."""
         numbers = [self._names.index(name) + 1 for name in names]
         mine, given = np.isin(self._mine, numbers), np.isin(self._given, numbers)
         both = int((mine & given).sum())
@@ -98,13 +98,13 @@ class Faults:
     def _shares(
         self, numbers: UInt16[np.ndarray, "x y z"], where: Bool[np.ndarray, "x y z"], of: Bool[np.ndarray, "x y z"]
     ) -> dict[str, float]:
-        """Whose the voxels of a mask are, as shares of another; "" is nobody."""
+        """Return the structures of the voxels of a mask, as shares of another; "" is none."""
         counts = np.bincount(numbers[where], minlength=1)
         whole = max(1, int(of.sum()))
         return {("", *self._names)[n]: float(counts[n] / whole) for n in np.flatnonzero(counts)}
 
     def draw(self, name: str, dice: float, volume: Volume, path: Path) -> Fault:
-        """A slice from below and one from the front, each where most is wrong.
+        """Draw an axial and a coronal slice, each where most is wrong.
 
         Red is the reference, blue the mask, and green the mask of the structure that has most of the rest.
         """
@@ -121,7 +121,7 @@ class Faults:
 
 
 def summary(faults: dict[str, Fault]) -> str:
-    """How many structures have which fault."""
+    """Return as text the number of structures with each fault."""
     counts = Counter(fault.kind for fault in faults.values())
     return ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
 
@@ -132,7 +132,7 @@ def _large(shares: dict[str, float]) -> list[tuple[str, float]]:
 
 
 def _around(mask: Bool[np.ndarray, "x y z"], spacing_mm: tuple[float, float, float]) -> tuple[slice, ...]:
-    """A box around a mask with its surroundings."""
+    """Return the box around a mask with a margin."""
     box = []
     for axis, edge in enumerate(spacing_mm):
         inside = np.flatnonzero(mask.any(tuple(other for other in range(3) if other != axis)))

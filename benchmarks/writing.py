@@ -1,4 +1,4 @@
-"""What writing 117 structures on 512 x 512 x 300 voxels takes, in each of the formats.
+"""Time to write 117 structures on 512 x 512 x 300 voxels, in each format.
 
     .venv/bin/python benchmarks/writing.py [--slices 300] [--repeats 3] [--formats nifti dicom-seg ...]
 
@@ -42,7 +42,7 @@ MADE_BY = MadeBy("0" * 64)
 
 
 def write_series(folder: Path, slices: int) -> SourceGrid:
-    """Headers of a series, and the grid that reading it would give."""
+    """Write the headers of a series, and return its grid."""
     study, series, space = generate_uid(), generate_uid(), generate_uid()
     images = []
     for number in range(slices):
@@ -66,7 +66,7 @@ def write_series(folder: Path, slices: int) -> SourceGrid:
 
 
 def large_phantom(grid: SourceGrid) -> Segmentation:
-    """All 117 structures: the nearest voxels of a coarser whole-body phantom."""
+    """Return masks of all 117 structures, by nearest neighbour from a coarser whole-body phantom."""
     phantom = make_phantom(0, spacing_mm=(3.0, 3.0, 5.0), field_of_view="whole")
     i, j, k = (np.arange(n) * old // n for n, old in zip(grid.shape, phantom.hu.shape, strict=True))
     segmentation = Segmentation(LabelSet.total(), grid)
@@ -76,7 +76,7 @@ def large_phantom(grid: SourceGrid) -> Segmentation:
 
 
 def ways(masks: Segmentation, folder: Path) -> dict[str, tuple[str, Callable[[], object]]]:
-    """Each format: what is written, and how."""
+    """Return for each format a description of the output, and the function that writes it."""
     flat = flatten(masks)
 
     def dicom(write: Callable[..., object], *arguments: Any) -> Callable[[], object]:

@@ -58,10 +58,10 @@ BODIES = (
     {"s0327": 110, "s0004": 110, "s0328": 70, "s0001": 60, "s0002": 100, "s0000": 40, "procedural": 60},
     {"s0327": 55, "s0004": 55, "s0328": 30, "s0001": 22, "s0002": 50, "s0000": 14, "procedural": 25},
 )
-"""Bodies to train on, by round and anatomy."""
+"""Number of training bodies, by round and anatomy."""
 
 CHOOSING = {"s0006": 14, "procedural": 8}
-"""Bodies that choose."""
+"""Number of validation bodies, by anatomy."""
 
 MINUTES = (
     {"axial": 36.0, "coronal": 22.0},
@@ -69,18 +69,18 @@ MINUTES = (
     {"axial": 82.0, "coronal": 32.0},
     {"axial": 40.0},
 )
-"""Of one core, by round and view; a view without minutes stays as it is."""
+"""Training minutes on one core, by round and view; a view without minutes stays as it is."""
 
 THRESHOLDS = (0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1)
-"""Probabilities that all structures may be decided at."""
+"""Candidate thresholds for all structures."""
 LEAST_VOXELS = 20
-"""Smaller pieces of a structure do not choose it."""
+"""Minimum voxels of a structure in a body for choosing the threshold."""
 LEAST_DICE = 0.5
-"""On the bodies that choose; structures below are found only when they are asked for."""
+"""Dice on the validation bodies below which structures are predicted only on request."""
 
 
 def share(text: str) -> float:
-    """A share as it is given on the command line.
+    """Parse a share from the command line.
 
     Raises:
         ArgumentTypeError: If it does not lie above 0 and up to 1.
@@ -126,12 +126,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def some(bodies: dict[str, int], share: float) -> dict[str, int]:
-    """A share of the bodies of each anatomy, one at least."""
+    """Return a share of the bodies of each anatomy, at least one."""
     return {name: max(1, round(count * share)) for name, count in bodies.items()}
 
 
 def made(bodies: dict[str, int], choosing: dict[str, int], anatomy: Path, data: dict[str, Path], seed: int) -> None:
-    """A round's bodies, in every view."""
+    """Make a round's bodies, in every view."""
 
     def path(name: str) -> str:
         return name if name == "procedural" else str(anatomy / f"{name}_labels_total_v2.nii.gz")
@@ -144,7 +144,7 @@ def made(bodies: dict[str, int], choosing: dict[str, int], anatomy: Path, data: 
 
 
 def together(earlier: Path, later: Path, folder: Path) -> Path:
-    """A dataset of two rounds' bodies, whose arrays stay where they are; those that choose are the later round's."""
+    """Link a dataset of two rounds' bodies, with the validation bodies of the later round."""
     index = DatasetIndex.load(later)
     splits = dict(index.splits)
     for name in (name for name, split in DatasetIndex.load(earlier).splits.items() if split == "train"):
@@ -163,7 +163,7 @@ def together(earlier: Path, later: Path, folder: Path) -> Path:
 
 
 def trained(data: Path, run: Path, minutes: float, start: Path | None) -> None:
-    """A view's network, from where the last round ended.
+    """Train a view's network, starting from the last round.
 
     Raises:
         SystemExit: If it was stopped.
@@ -181,7 +181,7 @@ def trained(data: Path, run: Path, minutes: float, start: Path | None) -> None:
 def pack(model: Path, data: dict[str, Path]) -> None:
     """Store weights in 16 bits, and each network in int8 beside them.
 
-    It is trusted by its mean loss alone: on a few bodies single ribs and vessels gain and lose up to a tenth by chance.
+    It is accepted by its mean loss alone: on a few bodies single ribs and vessels vary by up to a tenth by chance.
     """
     for view in load_fusion(model).folders:
         folder = model / view
@@ -194,7 +194,7 @@ def pack(model: Path, data: dict[str, Path]) -> None:
 
 
 def decide(model: Path, preprocessed: Path) -> None:
-    """Decide all structures at the probability that has the highest mean Dice on the bodies that choose.
+    """Set the threshold of highest mean Dice on the validation bodies for all structures.
 
     One for all: a network that is not sure of a thin structure has less than a half in most of its voxels, and a few
     bodies of one anatomy do not tell structures apart.
@@ -221,21 +221,21 @@ def decide(model: Path, preprocessed: Path) -> None:
 
 
 def dice_at(probability: np.ndarray, reference: np.ndarray, threshold: float) -> float:
-    """Of a structure that is decided at a threshold."""
+    """Return the Dice of a structure at a threshold."""
     mask = probability >= round(255 * threshold)
     return 2 * np.count_nonzero(mask & reference) / (np.count_nonzero(mask) + np.count_nonzero(reference))
 
 
 REAL = HERE / "real_ct.json"
-"""What `benchmarks/real_ct.py --json` measured, after the model was made: it changes nothing but the card."""
+"""Results of `benchmarks/real_ct.py --json`, measured after the model was made; they only change the card."""
 
 
 def card(model: Path, measured: Path | None) -> str:
-    """The model card: on real CT by structure, beside the bodies that chose.
+    """Return the model card: results on real CT by structure, and on the validation bodies.
 
     Args:
-        model: What is described.
-        measured: What was measured on real CT; None of a trial.
+        model: The model folder.
+        measured: Results on real CT; None for a trial.
     """
     fusion = load_fusion(model)
     names = load_record(model / fusion.folders[0]).labels.names

@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def pack(trained: Model, folder: Path, data: Path, given: argparse.Namespace) -> None:
-    """Make the packaged folder: weights in 16 bits, int8, what they cost, and the card."""
+    """Make the packaged folder: weights in 16 bits, int8 with its measured loss, and the card."""
     shutil.rmtree(folder, ignore_errors=True)
     save_model(trained, folder, half=True)
     full, half = (
@@ -94,11 +94,11 @@ def size_mb(folder: Path) -> float:
 
 
 ODD = ("volume", "position", "HU", "scan mirrored under its masks")
-"""Findings of the dataset doctor that say that a contour is wrong, or all of a case."""
+"""Findings of `tomoseg check` that mean that a contour or a whole case is wrong."""
 
 
 def without(scores: Sequence[CaseScore], odd: set[tuple[str, str | None]]) -> list[CaseScore]:
-    """Scores without those of odd contours."""
+    """Return scores without those of odd contours."""
     return [
         replace(s, structures=tuple(t for t in s.structures if not {(s.case, t.structure), (s.case, None)} & odd))
         for s in scores
@@ -108,7 +108,7 @@ def without(scores: Sequence[CaseScore], odd: set[tuple[str, str | None]]) -> li
 def card(
     model: Model, evaluation: Evaluation, int8: Summary, ways: list[EngineBenchmark], odd: set[tuple[str, str | None]]
 ) -> str:
-    """The model card."""
+    """Return the model card."""
     record, summary = model.record, evaluation.summary
     rows = [
         f"| {row.structure} | {row.n} | {cell(row.metrics['dice'], 3)} | {cell(row.metrics['surface_dice'], 3)} | "
