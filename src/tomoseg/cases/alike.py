@@ -11,13 +11,6 @@ OnReady = Callable[[Mapping[str, Any]], None]
 """Called with what every record depends on, once it is known."""
 
 
-UNLIKE = (
-    "expected all workers to compute alike, got one that began at the same time with other options, another engine or "
-    "another version of tomoseg; give all of them the same command, and name what computes by --engine, --device and "
-    "--precision"
-)
-
-
 class SameComputation:
     """Refuses workers that do not compute as the first one does.
 

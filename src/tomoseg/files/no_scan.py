@@ -147,7 +147,14 @@ def _records_near(path: Path) -> list[Path]:
     folders = (path.parent, path.parent.parent)
     stems = [path.name[:end] for end, letter in enumerate(path.name) if letter in "._"]
     names = (RECORD, *(f"{stem}.{RECORD}" for stem in stems))
-    return [record for folder in folders for name in names if (record := folder / name).is_file()]
+    return [record for folder in folders for name in names if _is_there(record := folder / name)]
+
+
+def _is_there(record: Path) -> bool:
+    try:
+        return record.is_file()
+    except OSError:  # a scan's name may be as long as names can be, and a record's is longer
+        return False
 
 
 def _named_in(record: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tomoseg.cases.alike import UNLIKE, mismatch_message
+from tomoseg.cases.alike import mismatch_message
 from tomoseg.cases.leases import DONE, FAILED, JOB, Leases, share
 from tomoseg.cases.work import Opened
 from tomoseg.errors import ConfigError, InputError
@@ -122,7 +122,11 @@ def _refuse_unlike(leases: Leases) -> None:
         ConfigError: If there is one.
     """
     if any(one.mark != leases.mark for one in leases.at_work()):
-        raise ConfigError(UNLIKE)
+        raise ConfigError(
+            "expected all workers to compute alike, got one that began at the same time with other options, another "
+            "engine or another version of tomoseg; give all of them the same command, and name what computes by "
+            "--engine, --device and --precision"
+        )
 
 
 def _job(leases: Leases) -> dict[str, Any] | None:

@@ -53,8 +53,9 @@ def test_json_is_shown_with_urls_whatever_letters_the_cache_has(tmp_path, monkey
     [
         ("ftp://host/ct.nii", "expected a path, s3://, gs:// or https://, got ftp://"),
         ("s3://", "expected a bucket or a server"),
-        ("s3://bucket/../../etc", "expected a bucket or a server"),
-        ("s3://bucket/a//b", "expected a bucket or a server"),
+        ("s3://bucket/../../etc", "expected names between the slashes that files can have, got one that is empty, lea"),
+        ("s3://bucket/a//b", "expected names between the slashes that files can have"),
+        (f"s3://bucket/{'é' * 128}/b", "or has more than 255 bytes; rename it"),
     ],
 )
 def test_what_cannot_be_a_files_name_is_refused(url, message):

@@ -298,6 +298,16 @@ def test_names_of_all_kinds(bucket):
     assert [(place_of(bucket.url) / "out" / name).read_text() for name in names] == names
 
 
+def test_an_empty_object_that_marks_a_folder(bucket):
+    place = place_of(f"{bucket.url}/marked")
+    bucket.put("marked", b"")
+    assert mirror(place, lazily=False)
+    assert place.read_bytes() == b""
+    bucket.put("marked/a.bin", b"1")
+    assert mirror(place, lazily=False)
+    assert (place / "a.bin").read_bytes() == b"1"
+
+
 def test_parts_by_several_commands_at_once(bucket, tmp_path):
     """They share the cache; neither takes away what the other is writing."""
     for seed in range(4):

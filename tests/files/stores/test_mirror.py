@@ -6,7 +6,7 @@ import pytest
 from tomoseg.errors import ConfigError, InputError
 from tomoseg.files.source import SourceFile
 from tomoseg.files.stores import mirror as module
-from tomoseg.files.stores.addresses import place_of
+from tomoseg.files.stores.addresses import place_of, url_of
 from tomoseg.files.stores.mirror import is_placeholder, make_whole, mirror
 from tomoseg.files.stores.objects import BrokenError, Entry
 
@@ -33,7 +33,7 @@ class InMemory:
         if self.breaks:
             self.breaks -= 1
             raise BrokenError("a connection that broke")
-        return self.objects[entry.path.name][start : start + length]
+        return self.objects[url_of(entry.path).removeprefix(f"{PLACE}/")][start : start + length]
 
 
 @pytest.fixture
@@ -165,3 +165,14 @@ def test_more_than_the_cache_may_take_is_refused(store, monkeypatch):
     monkeypatch.setenv(module.LIMIT, "much")
     with pytest.raises(ConfigError, match="TOMOSEG_STORE_CACHE: expected a size such as 20GB, got 'much'"):
         mirror(place_of(PLACE), lazily=False)
+
+
+def test_an_object_of_a_folders_name(store):
+    """Empty, it is how some programs mark a folder; with content, no disk can have both."""
+    store.objects = {"a": b"", "a/b": b"1", "a/empty": b""}
+    assert mirror(place_of(PLACE), lazily=True)
+    assert _at("a").is_dir()
+    assert sorted(path.name for path in _at("a").iterdir()) == ["b", "empty"]
+    store.objects["a"] = b"1"
+    with pytest.raises(InputError, match="s3://bucket/scans/a: expected an object, or others below that name, got bot"):
+        mirror(place_of(PLACE), lazily=True)

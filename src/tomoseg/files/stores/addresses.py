@@ -23,6 +23,9 @@ BUCKETS = ("s3", "gs")
 WEB = ("https", "http")
 """Schemes of web servers, for reading only."""
 
+MOST_BYTES = 255
+"""Of a file's name, on most disks."""
+
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _KINDS = "|".join(BUCKETS + WEB)
 _SECRETS = "TOMOSEG_STORE_SECRETS"
@@ -63,9 +66,14 @@ def place_of(text: str) -> Path:
         raise InputError(f"expected a path, s3://, gs:// or https://, got {scheme}://; copy it to one of these")
     plain = _without_secrets(scheme, text) if scheme in WEB else f"{scheme}://{rest}"
     host, *names = plain.partition("://")[2].rstrip("/").split("/")
-    if not host or any(map(climbs, names)):
+    if not host:
         raise InputError(
             f"{plain}: expected a bucket or a server, then names of folders and a file, got none; correct it"
+        )
+    if any(climbs(name) or len(os.fsencode(name)) > MOST_BYTES for name in names):
+        raise InputError(
+            f"{plain}: expected names between the slashes that files can have, got one that is empty, leads elsewhere "
+            f"or has more than {MOST_BYTES} bytes; rename it"
         )
     return stores_folder().joinpath(scheme, quote(host, safe=""), *names)
 

@@ -66,7 +66,7 @@ def mirror(place: Path, *, lazily: bool, on_object: OnObject = lambda done, tota
         OutputError: If the cache cannot be written.
     """
     store, since = store_of(place), time.time_ns()
-    entries = [entry for one in _with_voxels(place) for entry in store.find(one)]
+    entries = _that_are_files([entry for one in _with_voxels(place) for entry in store.find(one)])
     if not lazily:
         _check_fits(entries, place)
         _keep(place)
@@ -77,6 +77,26 @@ def mirror(place: Path, *, lazily: bool, on_object: OnObject = lambda done, tota
             on_object(done, len(entries))
         make_room({entry.path for entry in entries} if not lazily else set())
     return bool(entries)
+
+
+def _that_are_files(entries: Sequence[Entry]) -> list[Entry]:
+    """Without empty objects that have the name of a folder, by which some programs mark it.
+
+    Raises:
+        InputError: If an object of that name has content: no disk can have both.
+    """
+    folders: set[Path] = set()
+    for entry in entries:
+        for parent in entry.path.parents:
+            if parent in folders:
+                break
+            folders.add(parent)
+    for entry in entries:
+        if entry.size and entry.path in folders:
+            raise InputError(
+                f"{url_of(entry.path)}: expected an object, or others below that name, got both; rename the object"
+            )
+    return [entry for entry in entries if entry.path not in folders]
 
 
 def _with_voxels(place: Path) -> list[Path]:

@@ -136,13 +136,14 @@ class Bucket:
         import obstore
 
         with self._told(url_of(place)):
-            if key and (there := self._head(key)) is not None:
+            there = self._head(key) if key else None
+            if there is not None and there["size"]:
                 return [self._entry(there)]
             listed = obstore.list(self._store, prefix=f"{key}/" if key else None, chunk_size=1000)
-            return sorted(
-                (self._entry(one) for some in listed for one in some if not one["path"].endswith("/")),
-                key=lambda entry: entry.path.parts,
-            )
+            found = [self._entry(one) for some in listed for one in some if not one["path"].endswith("/")]
+            if there is not None and not found:  # else it is the mark of a folder, which some programs write
+                return [self._entry(there)]
+            return sorted(found, key=lambda entry: entry.path.parts)
 
     def _head(self, key: str) -> Any:
         import obstore
