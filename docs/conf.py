@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import get_type_hints
 
+from docutils import nodes
 from docutils.nodes import Element, TextElement
 from pydantic import BaseModel
 from sphinx.application import Sphinx
@@ -81,6 +82,15 @@ COLON = "\ue03a"
 """Stands for a colon in the help of a setting while napoleon, which takes what is before one for a type, reads it."""
 
 
+def french_spaces(app: Sphinx, doctree: nodes.document) -> None:
+    """Keep the French punctuation on the line of the word before it."""
+    if not app.env.docname.startswith("fr/"):
+        return
+    for text in list(doctree.findall(nodes.Text)):
+        if not isinstance(text.parent, nodes.literal | nodes.literal_block):
+            text.parent.replace(text, nodes.Text(re.sub(r" (?=[:;!?%»])|(?<=«) ", "\xa0", text)))
+
+
 def hide_colons(app: Sphinx, what: str, name: str, value: object, options: object, lines: list[str]) -> None:
     """Before napoleon."""
     if what in {"attribute", "property"}:
@@ -122,6 +132,7 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", plain_types)
     app.connect("autodoc-process-signature", short_signature)
     app.connect("source-read", with_text_of_the_repository)
+    app.connect("doctree-read", french_spaces)
     app.connect("missing-reference", public_type)
     app.connect("autodoc-process-docstring", hide_colons, priority=400)
     app.connect("autodoc-process-docstring", show_colons, priority=600)
