@@ -208,7 +208,7 @@ def test_the_interface_describes_itself(server):
         described["paths"]
     )
     assert described["components"]["schemas"]["Job"]["properties"]["position"]["description"].startswith(
-        "Of a queued one"
+        "Number of jobs before it"
     )
 
 
