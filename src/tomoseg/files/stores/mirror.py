@@ -267,8 +267,8 @@ def _check_fits(entries: Sequence[Entry], place: Path) -> None:
     needed, allowed = sum(entry.size for entry in entries), limit_bytes()
     if needed > allowed:
         raise InputError(
-            f"{url_of(place)}: expected at most {allowed / 1e9:.1f} GB, which files of stores may take on this "
-            f"machine, got {needed / 1e9:.1f} GB; set {LIMIT} to more, or name a part of it"
+            f"{url_of(place)}: expected at most {allowed / 1e9:.3g} GB, which files of stores may take on this "
+            f"machine, got {needed / 1e9:.3g} GB; set {LIMIT} to more, or name a part of it"
         )
 
 
