@@ -16,11 +16,12 @@ from pathlib import Path
 from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
-from said_in_source import Text, sentences, texts_in, texts_in_page, texts_in_script
+from said_in_source import Text, sentences, texts_in, texts_in_page, texts_in_script, texts_in_table
 
 SRC = Path(__file__).resolve().parent.parent / "src" / "tomoseg"
 PO = SRC / "language" / "fr.po"
 MO = PO.with_suffix(".mo")
+RELEASES = SRC / "data" / "totalsegmentator.toml"
 
 PLURALS = ("Plural-Forms", "nplurals=2; plural=(n > 1);")
 
@@ -40,6 +41,7 @@ def said() -> dict[tuple[str | None, Text], list[str]]:
     speaking = {path: code for path, code in modules.items() if "from tomoseg.language" in code}
     texts = [(text, path) for path, code in speaking.items() for text in texts_in(code)]
     texts += [(text, path) for path, page in pages.items() for text in texts_in_page(page)]
+    texts += [(text, RELEASES) for text in texts_in_table(RELEASES.read_text(encoding="utf-8"))]
     for text, path in texts:
         _place(found.setdefault((None, text), []), path)
     for pattern, paths in sentences(modules.items()).items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -27,6 +28,9 @@ MOST_PATTERNS = 8
 AT = {
     "Notice": 0,
     "on_warning": 0,
+    "on_stage": 0,
+    "on_part": 0,
+    "Lost": 1,
     "warn_all": 0,
     "answer_of": 0,
     "part": 0,
@@ -73,6 +77,13 @@ def texts_in_script(code: str) -> Iterator[str]:
     """The same of a script of the page, in which a text may be put together of several literals."""
     for found in re.findall(r'\b(?:say|later)\(\s*((?:"(?:[^"\\]|\\.)*"[\s+]*)+)', code):
         yield "".join(json.loads(one) for one in re.findall(r'"(?:[^"\\]|\\.)*"', found))
+
+
+def texts_in_table(table: str) -> Iterator[str]:
+    """What the models that can be fetched find, and why others cannot be."""
+    known = tomllib.loads(table)
+    yield from (task["tells"] for task in known["tasks"].values())
+    yield from known["reasons"].values()
 
 
 def sentences(modules: Iterable[tuple[Path, str]]) -> dict[str, list[Path]]:

@@ -186,5 +186,5 @@ def test_the_command_tells_names_that_say_nothing_and_overlaps(tmp_path, capsys)
     counts = ["--train", "1", "--validation", "0", "--test", "0", "--spacing-mm", "12", "--config", str(ranges)]
     assert main(["phantom", "-o", str(tmp_path / "out"), "--anatomy", str(tmp_path / "case"), *counts]) == 0
     said = " ".join(capsys.readouterr().err.split())
-    assert "no HU are known for blob: a generic soft tissue" in said
+    assert "no HU are known for blob, which are drawn as generic soft tissue" in said
     assert f"{5 * 8 * 8} voxels belong to several structures" in said

@@ -61,11 +61,11 @@ class TestDownload:
             md5 = hashlib.md5(data).hexdigest()
             assert run("download", "--url", server.url, "--md5", md5, "--size", len(data), "-o", tmp_path / "a") == 0
             told = capsys.readouterr()
-            assert told.out == f"2 cases in {tmp_path / 'a'}, 2 new\n"
+            assert told.out == f"2 cases in {tmp_path / 'a'}, 2 of them new\n"
             assert told.err == ""
             assert run("download", "--url", server.url, "-o", tmp_path / "b", "--cases", "s1", "--keep-archive") == 0
         told = capsys.readouterr()
-        assert told.out == f"1 case in {tmp_path / 'b'}, 1 new\n"
+        assert told.out == f"1 case in {tmp_path / 'b'}, 1 of them new\n"
         assert told.err.startswith(
             f"warning: {server.url} was not verified, since its MD5 sum is not known; pass --md5"
         )
@@ -150,9 +150,9 @@ class TestModels:
         assert run("models", tmp_path / "run") == 0
         told = capsys.readouterr().out
         assert {row[0] for row in rows_in(told)} == {"structure", "aorta", "liver", "spleen"}
-        assert "mean validation Dice: none" in told
-        assert "tuned: no; predict decides every structure at 0.5" in told
-        assert "exports: none; tomoseg export makes them" in told
+        assert "mean validation Dice: not known" in told
+        assert "tuned: no; predict uses a threshold of 0.5 for every structure" in told
+        assert "exports: none; `tomoseg export` makes them" in told
 
     def test_of_a_tuned_one_it_says_on_what_and_how(self, model, tmp_path, capsys):
         place = shutil.copytree(model, tmp_path / "model")
@@ -181,8 +181,8 @@ class TestModels:
         save_tuned(Tuned("0" * 64, 0.5, chosen_on={"dataset": "pre", "split": "test", "cases": 1}), place)
         assert run("labels", place) == 0
         assert capsys.readouterr().out.splitlines()[-1] == (
-            "tuned: no; what is there on 1 case, split test of pre was found for other weights and is not used: tune "
-            "it anew"
+            "tuned: no; its tuning on 1 case, split test of pre belongs to other weights and is not used; tune the "
+            "model again"
         )
         save_tuned(Tuned(weights_digest(place)), place)
         assert run("labels", place) == 0

@@ -71,7 +71,7 @@ class TestPreprocess:
     def test_the_grid_is_planned_and_shown(self, dataset, tmp_path, capsys):  # noqa: F811
         assert run("preprocess", dataset, "-o", tmp_path / "p", "--workers", 1) == 0
         told = capsys.readouterr().out
-        assert "Planned for this dataset (--preset default takes fixed settings instead):\n  grid.mode" in told
+        assert "Planned for this dataset (--preset default uses fixed settings instead):\n  grid.mode" in told
         assert grid_of(tmp_path / "p") == GridConfig(spacing_mm=8.0)
 
     @pytest.mark.parametrize("flags", [("--preset", "default"), ("--grid.spacing-mm", 1.5), ("--grid.mode", "spacing")])

@@ -24,7 +24,9 @@ def test_what_says_nothing_about_a_run_is_refused(tmp_path, capsys, more, named)
     )
 
 
-@pytest.mark.parametrize(("host", "end"), [("127.0.0.1", "Close the page, or press"), ("0.0.0.0", "\nPress Ctrl-C")])
+@pytest.mark.parametrize(
+    ("host", "end"), [("127.0.0.1", "Fermez la page, ou appuyez sur"), ("0.0.0.0", "\nAppuyez sur Ctrl-C")]
+)
 def test_a_run_is_shown_and_how_it_ends_is_told(tmp_path, capsys, monkeypatch, host, end):
     shown = []
 

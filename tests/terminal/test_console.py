@@ -37,7 +37,7 @@ def test_the_decisive_are_told_first_and_never_left_out(capsys):
     assert capsys.readouterr().err.splitlines() == [
         *(f"warning: grave {n}" for n in range(4)),
         "warning: tilt 0",
-        "warning: and 4 more of less weight; see x",
+        "warning: and 4 less important ones; see x",
     ]
     console.warn_all(grave, at_most=2)
     assert capsys.readouterr().err.splitlines() == [f"warning: grave {n}" for n in range(4)]

@@ -58,9 +58,9 @@ def test_what_is_noticed_of_many_scans_is_told_once_and_the_decisive_first(capsy
 @pytest.mark.parametrize(
     ("cases", "said"),
     [
-        (33, "the model is tuned on 33 cases; --no-tuned leaves that out"),
-        (2, "the model is tuned on 2 cases, too few: tune it anew, or predict with --no-tuned"),
-        (None, "the model is tuned; --no-tuned leaves that out"),
+        (33, "the model is tuned on 33 cases; --no-tuned turns this off"),
+        (2, "the model is tuned on 2 cases, too few: tune it again, or predict with --no-tuned"),
+        (None, "the model is tuned; --no-tuned turns this off"),
     ],
 )
 def test_the_last_line_says_that_the_model_is_tuned(cases, said, capsys):
@@ -89,14 +89,14 @@ def test_the_scan_to_look_at_first_comes_first(capsys):
     )
     printed = capsys.readouterr().out
     assert rows_in(printed) == [
-        ("scan", "rank", "self-rating", "lowest structure", "of that", "found", ""),
+        ("scan", "rank", "self-rating", "lowest structure", "its rating", "found", ""),
         ("pelvis", "1", "-", "-", "-", "1", "unlike the training scans"),
         ("none", "2", "-", "-", "-", "0", "no structure was found"),
         ("bad", "3", "0.500", "rib", "0.500", "1", ""),
         ("before", "4", "0.700", "rib", "0.700", "1", ""),
         ("good", "5", "0.900", "rib", "0.850", "2", ""),
     ]
-    assert "a rank by how sure the model is, no Dice" in printed
+    assert "those that the model is least sure of (a rank, no Dice)" in printed
     assert "expected" not in printed
 
 
@@ -116,7 +116,7 @@ def test_one_scan_has_a_line_and_no_table(one, said, capsys):
     show_predictions([one])
     printed = capsys.readouterr().out
     assert printed.splitlines()[-1].startswith(said)
-    assert "To be looked at first" not in printed
+    assert "Scans to review first" not in printed
 
 
 @pytest.mark.parametrize("module", ["tomoseg.terminal.predictions", "tomoseg.evaluation.measure"])

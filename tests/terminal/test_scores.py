@@ -73,7 +73,7 @@ def test_a_comparison_of_few_patients_says_why_it_has_no_p(capsys):
         ours, theirs = ([replace(scores(s)[0], case=f"c{n}") for n in range(count)] for s in (0.1, 0.0))
         show_comparison(compare(ours, theirs, LABELS), "theirs")
         printed = capsys.readouterr().out
-        said = "No interval and no p where fewer than 5 patients have a pair; 4 patients in common."
+        said = "No interval and no p-value where fewer than 5 patients have a pair; 4 patients in common."
         assert (said in printed) is shown
         assert rows_in(printed)[1][3:] == (("-", "-", "-") if shown else ("0.100", "0.100", "0.062"))
 
@@ -87,4 +87,4 @@ def test_a_comparison_names_cases_of_one_side(capsys):
         ("rib", "1", "0.000"),
         ("all", "3", "0.050"),
     ]
-    assert "warning: 1 case is only in theirs: c" in printed.err
+    assert "warning: 1 case in theirs without a counterpart here: c" in printed.err

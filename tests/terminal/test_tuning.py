@@ -20,18 +20,18 @@ def test_what_was_chosen_for_each_structure(capsys):
     ]
     told = " ".join(printed.split())
     assert (
-        "Smoothing over slices: 0.5. Mean Dice 0.7000 before, 0.7500 after on the cases that chose it, 0.7200 on "
-        "patients that did not (+0.0200: what to expect of others)."
+        "Smoothing over slices: 0.5. Mean Dice: 0.7000 before and 0.7500 after on the cases it was chosen on, 0.7200 "
+        "on other patients (+0.0200, the gain to expect on new ones)."
     ) in told
-    assert "of no gain on patients that did not choose, and so not taken: rib (threshold 0.4: -0.0100)." in told
-    assert "Left as they are" not in printed
+    assert "Not used, since there was no gain on other patients: rib (threshold 0.4: -0.0100)." in told
+    assert "Left as they were" not in printed
 
 
 def test_structures_of_too_few_patients_are_named(capsys):
     chosen_on = {"dice_before": 0.7, "dice_after": 0.75, "dice_on_others": 0.7, "left": {"heart": 0, "aorta": 4}}
     show_choices(Tuned("0" * 64, chosen_on=chosen_on), [Choice("rib", 0.6, 0.65, 0.5, (), 5, 0.6)])
     assert (
-        "Left as they are, since fewer than 5 patients show them: heart (0), aorta (4). Smoothing, which would change"
+        "Left as they were, since fewer than 5 patients show them: heart (0), aorta (4). Smoothing, which would change"
     ) in capsys.readouterr().out
 
 

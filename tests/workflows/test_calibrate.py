@@ -205,7 +205,7 @@ def test_training_ends_with_temperatures(dataset, tmp_path, monkeypatch, folds, 
     calibration = load_calibration(own, open_predictor(tmp_path / "run").sha256)
     expected = ("validation", 5) if folds is None else ("out-of-fold", 6)
     assert (calibration.fitted_on["split"], calibration.fitted_on["cases"]) == expected
-    assert "finding temperatures for the probabilities" in stages
+    assert "calibrating the probabilities" in stages
     assert main(["models", str(tmp_path / "run")]) == 0
     assert f"calibrated: on {expected[1]} cases" in capsys.readouterr().out
 

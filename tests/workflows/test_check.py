@@ -68,7 +68,7 @@ def test_what_the_dataset_holds_and_a_case_that_is_left_out(tmp_path, capsys):
     shutil.rmtree(tmp_path / "data" / "c" / "segmentations")
     assert main(["check", str(tmp_path / "data"), "-o", str(tmp_path / "out")]) == 1
     told = capsys.readouterr()
-    assert "Not annotated, so unknown there and not absent: 1 mask in 1 case\n  a: spleen\n" in told.out
+    assert "Not annotated, so unknown there rather than absent: 1 mask in 1 case\n  a: spleen\n" in told.out
     assert "; 1 left out" in told.out
     assert "c: a scan without masks was left out" in told.err
     written = json.loads((tmp_path / "out" / "check.json").read_text(encoding="utf-8"))["holds"]

@@ -33,7 +33,7 @@ def test_a_demo_that_is_stopped_ends_there(tmp_path, monkeypatch):
     monkeypatch.setattr(demo_module, "train_run", lambda *args: TrainingOutcome(False, [], None))
     monkeypatch.setattr(demo_module, "evaluate", lambda *args: pytest.fail("went on"))
     assert demo(tmp_path, 0, said.append, Listener()) is None
-    assert [line.split()[0] for line in said] == ["Making", "Preprocessing", "Training"]
+    assert [line.split()[0] for line in said] == ["Generating", "Preprocessing", "Training"]
 
 
 def test_the_packaged_model_is_shown_on_a_made_body(tmp_path):

@@ -287,7 +287,7 @@ class TestParts:
             assert main(["fetch", "headneck_muscles", "--url", release.url]) == 0
         told = " ".join(capsys.readouterr().out.split())
         assert "total-6mm: 117 structures" in told
-        assert "sees: of a scan the box that total-6mm finds around clavicula_left" in told
+        assert "input: the box around clavicula_left" in told
         assert sorted(fetched_models()) == ["headneck_muscles", "total-6mm"]
         labels = fetch_model("headneck_muscles").record.labels
         assert labels.names == ("a_1", "a_2", "b_1", "b_2", "b_3")
@@ -343,8 +343,8 @@ class TestCommand:
         assert main(["fetch"]) == 0
         told = " ".join(capsys.readouterr().out.split())
         assert "total-3mm" in told
-        assert "Not here: heartchambers_highres, " in told
-        assert "Reason: licence number; each needs a licence number" in told
+        assert "Not available: heartchambers_highres, " in told
+        assert ". Each needs a licence number, which" in told
 
     def test_from_the_release_to_masks(self, tmp_path, monkeypatch, capsys):
         content = archive_of(tmp_path, 2, name="nnUNetTrainer__nnUNetPlans__3d_fullres")

@@ -155,6 +155,6 @@ def test_a_run_of_folds_is_tuned_on_all_its_patients_and_predicts_so(tmp_path, m
     assert main(["predict", "-i", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "out"), "-m", str(run)]) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "the model is tuned on 6 cases (a threshold for " in told
-    assert f"{tuned.gain:+.3f} Dice on patients that did not choose; --no-tuned leaves that out" in told
+    assert f"{tuned.gain:+.3f} Dice on patients it was not tuned on; --no-tuned turns this off" in told
     make_model(run / "fold-2" / "best", gain=5.0)  # other weights
     assert not tuning_of(run).is_current

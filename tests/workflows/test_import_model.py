@@ -119,8 +119,8 @@ def test_folds_that_are_left_out_and_images_that_are_no_ct_are_named(tmp_path, m
     (folder / "fold_1" / "checkpoint_final.pth").unlink()
     assert main(["import", str(folder), "-o", str(tmp_path / "model")]) == 0
     printed = capsys.readouterr().out
-    assert "left out: fold 1: without such a checkpoint, or not numbered (--folds)\n" in printed
-    assert "image: T2, as dataset.json calls it; scans are read as CT here" in printed
+    assert "left out: fold 1, which has no such checkpoint or no number (name it with --folds)\n" in printed
+    assert "image: T2 according to dataset.json; scans are read as CT" in printed
     assert load_model(tmp_path / "model").record.provenance["image"] == "T2"
 
 

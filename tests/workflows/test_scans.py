@@ -15,6 +15,7 @@ from tomoseg.cli import main
 from tomoseg.errors import InputError
 from tomoseg.files.nifti import read_label_map, write_nifti
 from tomoseg.files.scan import read_scan
+from tomoseg.terminal.found import scans_in_words
 from tomoseg.workflows.scan_names import names_of
 from tomoseg.workflows.scans import find_scans
 
@@ -79,7 +80,7 @@ def test_patients_studies_and_volumes_of_all_kinds_as_deep_as_they_lie(cohort):
     labels(cohort / "p3" / "segmentations" / "liver.nii.gz")
     (cohort / "notes.txt").write_text("no scan")
     assert names(cohort) == ["m", "n", "p1_study_CT", "p2_CT", "p3", "r"]
-    assert found(cohort).summary() == (
+    assert scans_in_words(found(cohort)) == (
         "6 scans: 2 DICOM, 2 NIfTI, 1 NRRD, 1 MetaImage; no scans: 1 mask beside a ct.nii.gz"
     )
 
@@ -259,7 +260,7 @@ class TestArchives:
         assert main(arguments) == 1  # for what is left out
         assert sorted(path.name for path in out.glob("*.nii.gz")) == ["all_p1_CT.nii.gz", "all_p2_CT.nii.gz"]
         assert read_label_map(out / "all_p2_CT.nii.gz").shape[2] == SLICES
-        assert "2 scans: 2 in zip archives; left out: " in capsys.readouterr().err
+        assert "2 scans: 2 in ZIP archives; left out: " in capsys.readouterr().err
         run(archive, out, model, ml=True)
         again = run(archive, out, model, ml=True)
         assert [one.skipped for one in again] == [True, True]
@@ -357,7 +358,7 @@ class TestNoScans:
     def test_files_are_counted_and_not_their_frames(self, cohort, model):
         slices(cohort / "p", "1")
         run(cohort / "p", cohort / "results", model, format=("dicom-seg",), preview=True)
-        told = found(cohort).summary()
+        told = scans_in_words(found(cohort))
         assert told.endswith("no scans: 1 DICOM segmentation")
 
     @pytest.mark.parametrize("ml", [False, True])

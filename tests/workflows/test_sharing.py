@@ -154,7 +154,7 @@ class TestStatus:
     def test_as_a_table(self, out, capsys):
         assert main(["status", str(out)]) == 1
         shown = capsys.readouterr()
-        assert "10 scans: 2 done, 1 failed, 1 at work, 6 waiting" in shown.out
+        assert "10 scans: 2 done, 1 failed, 1 in progress, 6 waiting" in shown.out
         assert "scans an hour, 0:03:" in shown.out
         assert "At work" in shown.out
         assert "s2: expected a scan, got none; look" in shown.err

@@ -128,7 +128,7 @@ def test_a_finished_run_is_left_alone(dataset, run, tmp_path):
     again = train_run(dataset, tmp_path / "run", make_config(**FOLDS), listener)
     assert again.folds == run[1].folds
     assert contents(tmp_path / "run") == before
-    assert not [stage for stage in stages if "out of fold" in stage]
+    assert not [stage for stage in stages if "out-of-fold" in stage]
 
 
 def test_masks_that_are_missing_are_made_again(dataset, run, tmp_path):

@@ -88,7 +88,7 @@ def test_turned_cases_are_kept_until_the_arrays_change(tmp_path):
 
 def test_a_network_a_view_and_all_are_one_model(run):
     folder, outcome, parts = run
-    assert parts == ["Axial view, 1 of 3", "Coronal view, 2 of 3", "Sagittal view, 3 of 3"]
+    assert parts == ["View 1 of 3: axial", "View 2 of 3: coronal", "View 3 of 3: sagittal"]
     assert outcome.finished
     assert list(outcome.views) == list(VIEWS["views"])
     models, fusion = load_views(folder)

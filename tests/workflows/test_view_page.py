@@ -65,7 +65,7 @@ def test_the_command_says_where_the_page_is(files, tmp_path, capsys):
     page = tmp_path / "page.html"
     assert main(["view", str(files / "map.nii.gz"), "--save", str(page)]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert f"{page}: 0.0 MB; open it in a browser, no server and no network are needed" in printed
+    assert f"{page}: 0.0 MB; open it in a browser; it needs no server and no network" in printed
     assert main(["view", str(files / "masks"), "--save", str(page), "--corrections", "kept", "--reviewer", "me"]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "expected --save alone, got --corrections, --reviewer with it; leave that out" in said

@@ -32,7 +32,7 @@ def check(
     from tomoseg.terminal.findings import show_findings
     from tomoseg.workflows.check import check as run
 
-    with console.progress("check") as show:
+    with console.progress(say("check")) as show:
         report = run(dataset, output, lambda name, done, total: show(done, total, name), show_dataset, spread)
     show_findings(report)
     if output is not None:

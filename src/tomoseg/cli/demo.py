@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tomoseg.cli.arguments import Output
 from tomoseg.cli.exits import DONE, STOPPED
+from tomoseg.language.words import say
 from tomoseg.terminal import console
 
 
@@ -24,13 +25,13 @@ def demo(output: Output = Path("tomoseg-demo"), seed: int = 0) -> int:
         from tomoseg.terminal.demo import show_demo
         from tomoseg.workflows.demo import demo as run
 
-        def say(line: str) -> None:
+        def tell(line: str) -> None:
             console.out.print(line)
             listener.on_stage("at work")
 
-        report = run(output, seed, say, listener)
+        report = run(output, seed, tell, listener)
     if report is None:
-        console.out.print("Stopped; the same command goes on where it was.")
+        console.out.print(say("Stopped; the same command continues where it stopped."))
         return STOPPED
     show_demo(report)
     return DONE

@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 
 from tomoseg.cli.arguments import MaybeOutput
 from tomoseg.cli.exits import DONE, SOME_FAILED
+from tomoseg.language.words import say
 from tomoseg.options import AS_DEFINED, AS_IN_TRAINING, Compute, EvaluateOptions
 from tomoseg.terminal import console
 
@@ -38,7 +39,7 @@ def evaluate(
     from tomoseg.terminal.scores import show_evaluation
     from tomoseg.workflows.evaluate import evaluate as run
 
-    with console.progress("evaluate") as show:
+    with console.progress(say("evaluate")) as show:
         result = run(predicted, reference, options, output=output, compute=compute, on_case=show)
     show_evaluation(result, str(options.against), output)
     return SOME_FAILED if result.failed else DONE

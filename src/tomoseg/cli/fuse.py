@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 
 from tomoseg.cli.arguments import Output
 from tomoseg.cli.exits import DONE
+from tomoseg.language.words import say
 from tomoseg.options import AUTO, Compute
 from tomoseg.terminal import console
 
@@ -40,7 +41,7 @@ def fuse(
     from tomoseg.terminal.fusing import show_fused
     from tomoseg.workflows.fuse import fuse as run
 
-    with console.progress("fuse") as show:
+    with console.progress(say("fuse")) as show:
         fused = run(models, on, output, split=split, least_dice=least_dice, compute=compute, on_case=show)
     show_fused(fused)
     return DONE

@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from tomoseg.cli.arguments import MaybeOutput
 from tomoseg.cli.exits import DONE, NOT_STARTED, SOME_FAILED
+from tomoseg.language.words import say
 from tomoseg.terminal import console
 
 
@@ -60,7 +61,7 @@ def _inspect_folder(
     from tomoseg.terminal.inspection import show_folder, show_json
     from tomoseg.workflows.inspect import inspect_folder, write_json
 
-    with console.progress("inspect") as show:
+    with console.progress(say("inspect")) as show:
         several = inspect_folder(place, assume_spacing, lambda name, done, total: show(done, total, name))
     if several is None:
         return None

@@ -7,7 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from tomoseg.cli.exits import DONE, SOME_FAILED
-from tomoseg.errors import counted
+from tomoseg.language.words import say, say_many
 from tomoseg.terminal import console
 
 
@@ -27,8 +27,8 @@ def labels(place: Positional[Path | None] = None) -> int:
     rows = sorted(
         ((s.name, s.id, s.group, s.snomed, "#" + bytes(s.colour).hex()) for s in found.labels), key=lambda row: row[1]
     )
-    title = counted(len(found.labels), "structure")
-    console.table(title, ("structure", "id", "group", "SNOMED CT", "colour"), rows)
+    title = say_many(len(found.labels), "1 structure", "{count} structures")
+    console.table(title, (say("structure"), say("id"), say("group"), "SNOMED CT", say("colour")), rows)
     if found.holdings is not None:
         show_holdings(found.holdings)
     if found.tuning is not None:

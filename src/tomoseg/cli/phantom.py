@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tomoseg.cli.arguments import Output
 from tomoseg.cli.exits import DONE
-from tomoseg.errors import ConfigError, counted
+from tomoseg.errors import ConfigError
+from tomoseg.language.words import say, say_many
 from tomoseg.terminal import console
 
 
@@ -46,12 +47,12 @@ def phantom(
         raise ConfigError(f"{config}: expected --anatomy with --config, got none; name label maps, or `procedural`")
     ranges = load_config(BodyConfig, BodyConfig(), config)
     counts, done = {"train": train, "validation": validation, "test": test}, count(1)
-    with console.progress("phantoms", sum(counts.values())) as show:
+    with console.progress(say("phantoms"), sum(counts.values())) as show:
         if anatomy:
             made = make_bodies(output, anatomy, counts, seed, spacing_mm, ranges, lambda case: show(next(done)))
             show_sources(made.sources)
             cases = made.cases
         else:
             cases = make_dataset(output, counts, seed, spacing_mm, lambda case: show(next(done)))
-    console.out.print(f"{counted(cases, 'phantom')} in {output}")
+    console.out.print(say_many(cases, "1 phantom in {folder}", "{count} phantoms in {folder}", folder=output))
     return DONE

@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from tomoseg.cli.arguments import MaybeOutput
 from tomoseg.cli.exits import DONE, SOME_FAILED
+from tomoseg.language.words import say
 from tomoseg.options import MemorySize
 from tomoseg.terminal import console
 
@@ -35,10 +36,12 @@ def plan(
 
     asked = PlanRequest(minutes, memory)
     check_asked(asked, output)
-    with console.progress("looking at cases") as show:
+    with console.progress(say("reading cases")) as show:
         found = run(dataset, asked, show)
     show_plan_of_dataset(found)
     if output is not None:
         write_plan(found, output)
-        console.out.print(f"The settings are in {output}; pass it to preprocess and train with --config")
+        console.out.print(
+            say("The settings are in {path}; pass them to preprocess and train with --config", path=output)
+        )
     return SOME_FAILED if found.failed else DONE

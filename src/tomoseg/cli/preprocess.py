@@ -12,6 +12,7 @@ from tomoseg.cli.arguments import Output, is_planned
 from tomoseg.cli.exits import DONE, SOME_FAILED
 from tomoseg.config import PREPROCESS_PRESETS, PlannedName, PreprocessConfig
 from tomoseg.errors import ConfigError
+from tomoseg.language.words import say
 from tomoseg.options import HERE, Spread
 from tomoseg.terminal import console
 
@@ -56,7 +57,7 @@ def preprocess(
     elif minutes is not None:
         raise ConfigError("expected --minutes where a grid is planned, got it beside a preset or a file; leave it off")
     cases = count(1)
-    with console.progress("preprocess") as show:
+    with console.progress(say("preprocess")) as show:
 
         def on_found(found: Dataset) -> None:
             show_dataset(found)
@@ -75,7 +76,7 @@ def _planned(dataset: Path, output: Path, settings: PreprocessConfig, minutes: f
     from tomoseg.terminal.planning import show_planned_grid
     from tomoseg.workflows.planned import planned_grid
 
-    with console.progress("looking at cases") as show:
+    with console.progress(say("reading cases")) as show:
         planned, plan = planned_grid(dataset, output, settings, minutes, show)
     if plan is not None:
         show_planned_grid(plan)

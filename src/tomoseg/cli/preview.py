@@ -10,6 +10,7 @@ from tyro.conf import Positional, arg
 from tomoseg.cli.arguments import Output
 from tomoseg.cli.exits import DONE
 from tomoseg.config import TRAIN_PRESETS, PresetName, TrainConfig
+from tomoseg.language.words import say
 from tomoseg.terminal import console
 
 
@@ -32,5 +33,5 @@ def preview(
     from tomoseg.workflows.preview import preview as run
 
     drawn = run(preprocessed, output, settings)
-    console.out.print(f"{drawn} training slices in {output}")
+    console.out.print(say("{count} training slices in {path}", count=drawn, path=output))
     return DONE

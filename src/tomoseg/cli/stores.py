@@ -8,6 +8,7 @@ from typing import Any
 
 from tomoseg.errors import ConfigError, InputError
 from tomoseg.files.stores.addresses import is_mirrored, url_of
+from tomoseg.language.words import say
 from tomoseg.options import HERE, PredictOptions, Spread
 
 _READ = {
@@ -94,7 +95,7 @@ def _have(name: str, place: Path, *, lazily: bool) -> None:
     from tomoseg.files.stores.mirror import mirror
     from tomoseg.terminal import console
 
-    with console.progress("fetch") as show:
+    with console.progress(say("download")) as show:
         there = mirror(_without_pattern(place), lazily=lazily, on_object=show)
     if not there and name != "output":
         raise InputError(f"{url_of(place)}: expected an object, or some below it, found none; check the address")

@@ -8,6 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from tomoseg.cli.exits import DONE
+from tomoseg.language.words import say
 from tomoseg.options import AUTO, Compute, SplitName
 from tomoseg.terminal import console
 
@@ -33,7 +34,7 @@ def tune(
     from tomoseg.terminal.tuning import show_choices
     from tomoseg.workflows.tune import tune as run
 
-    with console.progress("tune") as show:
+    with console.progress(say("tune")) as show:
         tuned, choices = run(model, preprocessed, split, compute, show)
     show_choices(tuned, choices)
     return DONE

@@ -149,7 +149,7 @@ def warn_all(messages: Sequence[str | Notice], at_most: int = 20, elsewhere: str
         is_note = isinstance(message, Notice) and message.level == "note"
         _message(say("note:") if is_note else say("warning:"), "yellow", sentence(str(message)))
     if left_out := len(messages) - len(shown):
-        more = later("and {count} more of less weight") if decisive else later("and {count} more")
+        more = later("and {count} less important ones") if decisive else later("and {count} more")
         _message(say("warning:"), "yellow", say(more, count=left_out) + (f"; {elsewhere}" if elsewhere else ""))
 
 

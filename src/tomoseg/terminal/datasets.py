@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tomoseg.datasets.layouts import Dataset
+from tomoseg.language.words import say, say_many
 from tomoseg.terminal.console import err, warn_all
-from tomoseg.workflows.datasets import summary
+from tomoseg.terminal.found import listed_kinds
+from tomoseg.workflows.datasets import kind_of
 
 
 def show_dataset(found: Dataset) -> None:
     """How many cases there are, of which kinds, and by name what is left out and why."""
-    err.print(summary(found))
+    err.print(_in_words(found))
     show_left_out([str(one) for one in found.left_out])
+
+
+def _in_words(found: Dataset) -> str:
+    """How many cases there are, of scans of which kind, and how much is left out."""
+    kinds = listed_kinds(kind_of(case.ct) for case in found.cases)
+    cases = say_many(len(found.cases), "1 case", "{count} cases")
+    left = say("; {count} left out", count=len(found.left_out)) if found.left_out else ""
+    return say("{cases} ({layout}): {kinds}", cases=cases, layout=found.layout, kinds=kinds) + left
 
 
 def show_left_out(left_out: Sequence[str]) -> None:

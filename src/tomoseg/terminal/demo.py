@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from tomoseg.language.words import pointed, say, say_many
+from tomoseg.options import DEFAULT_MODEL
 from tomoseg.terminal.console import out, table
 from tomoseg.terminal.scores import show_scores
 from tomoseg.workflows.demo import DemoReport
 
 
 def show_demo(report: DemoReport) -> None:
-    """The network's scores, what stands beside them, and where the pictures are."""
-    show_scores(report.summary, f"Dice on {report.summary.cases} phantoms that were not trained on")
-    rows: list[tuple[object, ...]] = [("network", report.summary.dice)]
-    rows += [(name, summary.dice) for name, summary in report.baselines.items()]
-    table("Beside what knows no shapes", ("method", "mean Dice"), rows)
+    """The network's scores, those of methods without one, and where the pictures are."""
+    cases = report.summary.cases
+    title = say_many(
+        cases, "Dice on 1 phantom that was not trained on", "Dice on {count} phantoms that were not trained on"
+    )
+    show_scores(report.summary, title)
+    rows: list[tuple[object, ...]] = [(say("network"), report.summary.dice)]
+    rows += [(say(name), summary.dice) for name, summary in report.baselines.items()]
+    table(say("Compared with methods that know no shapes"), (say("method"), say("mean Dice")), rows)
     shown = report.packaged
     out.print(
-        f"The packaged model, which predict takes where none is named, found {shown.structures} of {shown.there} "
-        f"structures of a made body in {shown.seconds:.1f} s, mean Dice {shown.dice:.2f}. It learned from other "
-        "bodies, made of real anatomies; `tomoseg models body-117` says how it does on real CT."
+        say(
+            "The packaged model {model}, which predict uses if none is named, found {found} of {there} structures of "
+            "a synthetic body in {seconds} s, with a mean Dice of {dice}. It was trained on other synthetic bodies, "
+            "generated from real anatomies; `tomoseg models {model}` says how good it is on real CT.",
+            model=DEFAULT_MODEL,
+            found=shown.structures,
+            there=shown.there,
+            seconds=pointed(f"{shown.seconds:.1f}"),
+            dice=pointed(f"{shown.dice:.2f}"),
+        )
     )
-    out.print(f"{report.minutes:.1f} minutes. Pictures:")
+    out.print(say("The demo took {minutes} minutes. Pictures:", minutes=pointed(f"{report.minutes:.1f}")))
     for path in (*report.pictures, shown.picture):
         out.print(f"  {path}")

@@ -5,50 +5,84 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tomoseg.errors import counted
+from tomoseg.language.words import all_later, later, pointed, say, say_many, short
 from tomoseg.models.fetched import fetched_models
 from tomoseg.models.releases import releases
+from tomoseg.nnunet import Box
 from tomoseg.terminal.console import out, table
 from tomoseg.terminal.download import watch_download
 from tomoseg.workflows.fetch_model import FetchedModel
 
 OnBytes = Callable[[str, int, int], None]
 
+all_later("reading", "writing", "exporting")
+"""The steps of an import."""
+
 
 @contextmanager
 def watch_fetching() -> Iterator[tuple[OnBytes, Callable[[str], None]]]:
     """A bar in megabytes for each archive, then one that says what is made of it."""
     with watch_download() as bars:
-        yield bars.on_bytes, lambda step: bars.on_case(step, 0, 1)
+        yield bars.on_bytes, lambda step: bars.on_case(say(step), 0, 1)
 
 
 def show_tasks() -> None:
     """All that can be fetched, and what cannot."""
     there, known = fetched_models(), releases()
-    rows = [(name, task.tells, task.megabytes, "yes" if name in there else "") for name, task in known.tasks.items()]
-    table("Models of TotalSegmentator", ("task", "finds", "MB", "fetched"), rows)
-    out.print(f"Licence: {known.licence}; cite {known.citations[0]}")
+    rows = [
+        (name, say(task.tells), task.megabytes, say("yes") if name in there else "")
+        for name, task in known.tasks.items()
+    ]
+    table(say("Models of TotalSegmentator"), (say("task"), say("finds"), say("MB"), say("fetched")), rows)
+    out.print(say("Licence: {licence}; cite {citation}", licence=known.licence, citation=known.citations[0]))
     for reason, words in known.reasons.items():
         names = [name for name, why in known.refused.items() if why == reason]
-        out.print(f"Not here: {', '.join(names)}. Reason: {reason}; {'it' if len(names) == 1 else 'each'} {words}.")
+        out.print(
+            say_many(
+                len(names),
+                "Not available: {names}. It {reason}.",
+                "Not available: {names}. Each {reason}.",
+                names=", ".join(names),
+                reason=say(words),
+            )
+        )
 
 
 def show_fetched(found: FetchedModel) -> None:
     """What it is, whose it is, how it is used, and what is to be known before."""
     if found.finder is not None and found.finder.is_new:
         show_fetched(found.finder)
-    record = found.record
-    plan = record.plan
-    edges = "" if plan is None else f", voxels of {' x '.join(f'{edge:.3g}' for edge in plan.spacing_mm)} mm"
-    word = "" if found.is_new else ", which was there already"
-    out.print(f"{found.task.name}: {counted(len(record.labels), 'structure')}{edges}, in {found.folder}{word}")
-    out.print(f"licence: {record.provenance['licence']}")
+    record, task = found.record, found.task
+    out.print(say("{name}: {text}", name=task.name, text=_described(found)))
+    out.print(say("licence: {licence}", licence=record.provenance["licence"]))
     for citation in record.provenance["citations"]:
-        out.print(f"cite: {citation}")
+        out.print(say("cite: {citation}", citation=citation))
     for name in found.first_sums:
-        out.print(f"kept: the SHA-256 of {name}, which nobody states; if it is fetched again it must be the same")
-    if found.task.box is not None:
-        box = found.task.box
-        around = f"{', '.join(box.structures)}, and {box.margin_mm:g} mm more"
-        out.print(f"sees: of a scan the box that {box.finder} finds around {around}")
-    out.print(f"next: tomoseg predict -i CT -o MASKS -m {found.task.name}")
+        text = later(
+            "The SHA-256 of {name} is published nowhere; it was kept, and a later download must have the same."
+        )
+        out.print(say(text, name=name))
+    if task.box is not None:
+        out.print(_seen(task.box))
+    out.print(say("next: {command}", command=f"tomoseg predict -i CT -o MASKS -m {task.name}"))
+
+
+def _described(found: FetchedModel) -> str:
+    plan, labels = found.record.plan, found.record.labels
+    words = [say_many(len(labels), "1 structure", "{count} structures")]
+    if plan is not None:
+        words.append(say("voxels of {edges} mm", edges=" x ".join(map(short, plan.spacing_mm))))
+    words.append(say("in {folder}", folder=found.folder))
+    if not found.is_new:
+        words.append(say("downloaded before"))
+    return ", ".join(words)
+
+
+def _seen(box: Box) -> str:
+    """What of a scan the network is shown."""
+    return say(
+        "input: the box around {structures} and {margin} mm more, as {model} finds it in the scan",
+        structures=", ".join(box.structures),
+        margin=pointed(f"{box.margin_mm:g}"),
+        model=box.finder,
+    )

@@ -22,7 +22,7 @@ def show_findings(report: CheckReport) -> None:
     warn_all([text for text in report.warnings if text not in report.left_out])
     counts = Counter(f"{_level(finding.level)} {finding.kind}" for finding in report.findings)
     if counts:
-        table(say("Found"), (say("what"), say("times")), list(counts.items()))
+        table(say("Findings"), (say("kind"), say("count")), list(counts.items()))
     cases = say_many(report.cases, "1 case", "{count} cases")
     masks = say_many(report.masks, "1 mask", "{count} masks")
     errors = say_many(report.errors, "1 error", "{count} errors")

@@ -40,7 +40,7 @@ def _ranges(holdings: Holdings) -> Iterator[str]:
         yield say("Voxel edges in mm: {edges}", edges=edges)
     if holdings.extent_mm is not None:
         shown = ", ".join(f"{axis} {_whole(*ends)}" for axis, ends in zip("xyz", holdings.extent_mm, strict=True))
-        yield say("Scans show in mm: {lengths}", lengths=shown)
+        yield say("Extent of the scans in mm: {lengths}", lengths=shown)
 
 
 def lacking_lines(holdings: Holdings) -> list[str]:
@@ -53,7 +53,7 @@ def lacking_lines(holdings: Holdings) -> list[str]:
         "masks": say_many(masks, "1 mask", "{count} masks"),
         "cases": say_many(len(lacking), "1 case", "{count} cases"),
     }
-    lines = [say("Not annotated, so unknown there and not absent: {masks} in {cases}", **counts)]
+    lines = [say("Not annotated, so unknown there rather than absent: {masks} in {cases}", **counts)]
     lines += [f"  {case}: {_some(names)}" for case, names in lacking[:MOST_NAMED]]
     if len(lacking) > MOST_NAMED:
         lines.append("  " + say("and {count} more", count=len(lacking) - MOST_NAMED))

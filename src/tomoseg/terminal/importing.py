@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from tomoseg.errors import counted
+from tomoseg.language.words import later, say, say_many, short
 from tomoseg.terminal.console import out
 from tomoseg.workflows.import_model import NOT_STATED, Imported
 
 
 def show_imported(made: Imported) -> None:
     """What it is, whose it is, and how it is used."""
-    network, plan = made.training.network, made.training.plan
-    kind = network.kind.replace("_", " ")
-    edges = " x ".join(f"{edge:.3g}" for edge in plan.spacing_mm)
-    out.print(
-        f"{made.folder}: {counted(len(made.training.labels), 'structure')}, {kind} of {network.dims} dimensions, "
-        f"voxels of {edges} mm, fold {', '.join(made.folds)}"
-    )
+    network, plan, structures = made.training.network, made.training.plan, len(made.training.labels)
+    words = {
+        "structures": say_many(structures, "1 structure", "{count} structures"),
+        "kind": network.kind.replace("_", " "),
+        "dimensions": network.dims,
+        "edges": " x ".join(map(short, plan.spacing_mm)),
+        "folds": ", ".join(made.folds),
+    }
+    text = later("{structures}, {kind} in {dimensions} dimensions, voxels of {edges} mm, fold {folds}")
+    out.print(say("{name}: {text}", name=made.folder, text=say(text, **words)))
     if made.left_out:
-        out.print(f"left out: fold {', '.join(made.left_out)}: without such a checkpoint, or not numbered (--folds)")
+        text = later("left out: fold {folds}, which has no such checkpoint or no number (name it with --folds)")
+        out.print(say(text, folds=", ".join(made.left_out)))
     image = str(made.provenance.get("image", "CT"))
     if "ct" not in image.casefold():
-        out.print(f"image: {image}, as dataset.json calls it; scans are read as CT here, in whole HU")
+        out.print(say("image: {image} according to dataset.json; scans are read as CT, in whole HU", image=image))
+    _show_terms(made)
+    if not made.exported:
+        out.print(say("exports: none, since OpenVINO is not installed; predict needs PyTorch"))
+    out.print(say("next: {command}", command=f"tomoseg predict -i CT -o MASKS -m {made.folder}"))
+
+
+def _show_terms(made: Imported) -> None:
+    """Under which licence the weights may be used, and what to cite."""
     licence = str(made.provenance["licence"])
     if licence == NOT_STATED:
-        out.print("licence: not stated; ask the makers of these weights what they may be used for (--licence keeps it)")
+        out.print(say("licence: not stated; ask the authors what the weights may be used for (--licence records it)"))
     else:
-        out.print(f"licence: {licence.splitlines()[0]}")
+        out.print(say("licence: {licence}", licence=licence.splitlines()[0]))
     for citation in made.provenance["citations"]:
-        out.print(f"cite: {citation}")
-    if not made.exported:
-        out.print("exports: none, since OpenVINO is not installed; predict needs PyTorch")
-    out.print(f"next: tomoseg predict -i CT -o MASKS -m {made.folder}")
+        out.print(say("cite: {citation}", citation=citation))

@@ -9,11 +9,12 @@ from tomoseg.checks.scan import Inspection
 from tomoseg.language.words import all_later, later, percent, pointed, say, say_many
 from tomoseg.notices import by_weight, gathered
 from tomoseg.terminal.console import error, fail, out, table, warn_all
+from tomoseg.terminal.found import scans_in_words
 from tomoseg.workflows.inspect import Inspected, InspectedFolder, json_of
 
 CONTRAST = {
     "likely": later("likely ({ml} ml as bright as vessels, {hu} HU)"),
-    "not seen": later("not seen, which is no proof"),
+    "not seen": later("none seen, which proves nothing"),
 }
 all_later("legs", "pelvis", "abdomen", "thorax", "neck", "head")
 
@@ -27,7 +28,7 @@ def show_inspection(found: Inspected) -> None:
         ]
         table(say("Series"), (say("number"), say("what"), ""), rows)
     if found.inspection is not None:
-        table(str(found.path), ("", say("seen")), _rows(found, found.inspection))
+        table(str(found.path), ("", say("value")), _rows(found, found.inspection))
     if found.error is not None:
         error(found.error)
         return
@@ -42,9 +43,9 @@ def show_folder(looked_at: InspectedFolder) -> None:
     columns = (say("scan"), say("voxels"), say("voxel edges in mm"), say("part of the body"), say("warnings"))
     table(str(looked_at.found.place), columns, rows)
     noticed = ((name, notice.without(one.path)) for name, one in looked_at.scans.items() for notice in one.warnings)
-    warn_all(gathered(noticed), elsewhere=say("--json has each scan's own"))
+    warn_all(gathered(noticed), elsewhere=say("--json lists those of each scan"))
     fail({name: one.error for name, one in looked_at.scans.items() if one.error is not None})
-    out.print(looked_at.found.summary())
+    out.print(scans_in_words(looked_at.found))
 
 
 def _row(found: Inspected) -> tuple[str, str, str, int | str]:
@@ -100,8 +101,8 @@ def _body_rows(seen: Inspection) -> list[tuple[str, str]]:
     unsure = {"likely": ""}
     parts = [say(part.name) + unsure.get(part.certainty, f" ({say('unsure')})") for part in reversed(seen.parts)]
     return [
-        (say("body"), say("{edges} mm, as far as it is seen", edges=_whole(seen.body_mm))),
-        (say("cut at the sides"), say("{share} of the picture's border", share=percent(seen.border_share or 0.0))),
+        (say("body"), say("{edges} mm, as far as it is visible", edges=_whole(seen.body_mm))),
+        (say("cut at the sides"), say("{share} of the image border", share=percent(seen.border_share or 0.0))),
         (say("part of the body"), ", ".join(parts) or say("cannot be told")),
     ]
 

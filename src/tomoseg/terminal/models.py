@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tomoseg.checks.in_distribution import Range
-from tomoseg.errors import counted
-from tomoseg.language.words import later, pointed, say, say_many
+from tomoseg.language.words import all_later, later, number, pointed, say, say_many, short
 from tomoseg.models.calibrated import Calibration
 from tomoseg.models.folder import ModelRecord
 from tomoseg.models.tuned import Tuned, Tuning
@@ -28,8 +27,10 @@ def show_models(found: Sequence[PackagedModel], fetched: Mapping[str, ModelRecor
     if fetched:
         rows_fetched = [(name, len(record.labels)) for name, record in fetched.items()]
         table(say("Fetched models"), (say("model"), say("structures")), rows_fetched)
-    out.print(say("tomoseg fetch lists others that can be had."))
-    out.print(say("tomoseg models NAME prints what it was made from, how good it is and where it must not be used."))
+    out.print(say("`tomoseg fetch` lists models that can be downloaded."))
+    out.print(
+        say("`tomoseg models NAME` says what a model was made from, how good it is and where it must not be used.")
+    )
 
 
 def show_model(model: KnownModel) -> None:
@@ -38,7 +39,7 @@ def show_model(model: KnownModel) -> None:
         _show_record(model)
     else:
         out.print(model.card)
-    exports = ", ".join(model.exports) or say("none; tomoseg export makes them")
+    exports = ", ".join(model.exports) or say("none; `tomoseg export` makes them")
     out.print(say("exports: {exports}", exports=exports))
     show_tuning(model.tuning)
     show_calibration(model.calibration)
@@ -51,37 +52,53 @@ def _show_record(model: KnownModel) -> None:
     title = say("Model in {folder}", folder=model.folder)
     table(title, (say("structure"), say("id"), say("validation Dice")), rows)
     for name, value in _facts(record).items():
-        out.print(f"{name}: {value}")
+        out.print(say("{name}: {text}", name=name, text=value))
 
 
 def _facts(record: ModelRecord) -> dict[str, str]:
     mean, grid, made = record.scores.get("validation_dice"), record.grid, record.provenance
-    facts = {"mean validation Dice": "none" if mean is None else f"{mean:.4f}"}
-    facts["network"] = f"{record.network.kind}, channels {', '.join(map(str, record.network.channels))}"
-    if isinstance(record.network, NetworkConfig) and record.network.position:
-        facts["network"] += ", told how far each slice lies from the body's middle"
+    facts = {say("mean validation Dice"): say("not known") if mean is None else number(mean, 4)}
+    facts[say("network")] = _network(record)
     if record.plan is None:
-        facts["grid"] = f"{grid.spacing_mm:g} mm in plane" if grid.mode == "spacing" else f"voxels: {grid.mode}"
-        facts["windows in HU"] = ", ".join(f"{low:g} to {high:g}" for low, high in record.windows_hu)
+        edge = say("{edge} mm in plane", edge=pointed(f"{grid.spacing_mm:g}"))
+        facts[say("grid")] = edge if grid.mode == "spacing" else say("voxels: {mode}", mode=grid.mode)
+        ends = (say("{low} to {high}", low=f"{low:g}", high=f"{high:g}") for low, high in record.windows_hu)
+        facts[say("windows in HU")] = ", ".join(ends)
     else:
         facts |= _facts_of_plan(record.plan)
-    facts |= {name.replace("_", " "): _in_words(value) for name, value in made.items()}
+    facts |= {_called(name.replace("_", " ")): _in_words(value) for name, value in made.items()}
     if record.trained_on is not None:
-        facts["trained on voxels of"] = f"{', '.join(map(_range, record.trained_on.spacing_mm))} mm along x, y and z"
+        edges = ", ".join(map(_range, record.trained_on.spacing_mm))
+        facts[say("trained on voxels of")] = say("{edges} mm along x, y and z", edges=edges)
     return facts
+
+
+def _network(record: ModelRecord) -> str:
+    channels = ", ".join(map(str, record.network.channels))
+    words = say("{kind}, channels {channels}", kind=record.network.kind, channels=channels)
+    if isinstance(record.network, NetworkConfig) and record.network.position:
+        words += say(", given the distance of each slice from the middle of the body")
+    return words
 
 
 def _facts_of_plan(plan: NnunetPlan) -> dict[str, str]:
     """How an imported network is given a scan; its axes are those of arrays (z, y, x)."""
-    edges = " x ".join(f"{edge:.4g}" for edge in plan.spacing_mm)
+    edges = " x ".join(pointed(f"{edge:.4g}") for edge in plan.spacing_mm)
     patch = " x ".join(map(str, plan.patch))
-    decided = {"exclusive": "the most probable at each voxel, or none", "regions": "each for itself; they may overlap"}
-    axes = {"file": "as the scan's file has it", "ras": "every scan is turned to RAS"}
-    return {
-        "grid": f"{edges} mm, patches of {patch} voxels",
-        "orientation": axes[plan.axes],
-        "structures": decided[plan.decision],
+    decided = {
+        "exclusive": later("each voxel has the most probable one, or none"),
+        "regions": later("each is decided by itself; they may overlap"),
     }
+    axes = {"file": later("as in the scan's file"), "ras": later("every scan is reoriented to RAS")}
+    return {
+        say("grid"): say("{edges} mm, patches of {patch} voxels", edges=edges, patch=patch),
+        say("orientation"): say(axes[plan.axes]),
+        say("structures"): say(decided[plan.decision]),
+    }
+
+
+def _called(name: str) -> str:
+    return say(name) if name in _PROVENANCE else name
 
 
 def _in_words(value: Any) -> str:
@@ -93,8 +110,16 @@ def _in_words(value: Any) -> str:
 
 
 def _range(ends: Range) -> str:
-    return " to ".join(dict.fromkeys(f"{end:.3g}" for end in ends))
+    low, high = map(short, ends)
+    return low if low == high else say("{low} to {high}", low=low, high=high)
 
+
+_PROVENANCE = all_later(
+    *("training cases", "epoch", "minutes", "seed", "licence", "citations", "description", "dataset", "image"),
+    *("imported by", "imported from", "configuration", "trainer", "plans", "fold", "folds", "networks"),
+    *("source sha256", "archive sha256", "found only when asked for"),
+)
+"""What is known of where models come from."""
 
 _NAMED = 8
 """More structures that are decided alike are counted."""
@@ -104,9 +129,11 @@ def show_tuning(tuning: Tuning) -> None:
     """Whether a model is tuned, on what, and what that does."""
     tuned = tuning.found
     if tuned is None:
-        out.print(say("tuned: no; predict decides every structure at {threshold}", threshold=pointed("0.5")))
+        out.print(
+            say("tuned: no; predict uses a threshold of {threshold} for every structure", threshold=pointed("0.5"))
+        )
     elif not tuning.is_current:
-        text = later("tuned: no; what is there{cases} was found for other weights and is not used: tune it anew")
+        text = later("tuned: no; its tuning{cases} belongs to other weights and is not used; tune the model again")
         out.print(say(text, cases=_chosen_on(tuned)))
     else:
         words = {"cases": _chosen_on(tuned) or say(" yes"), "gain": _gain(tuned)}
@@ -151,10 +178,11 @@ def _what_it_does(tuned: Tuned) -> Iterator[str]:
 def show_calibration(calibration: Calibration | None) -> None:
     """Whether a model's probabilities have temperatures, and what these were fitted on."""
     if calibration is None:
-        out.print(say("calibrated: no; --confidence shows what the network says, which is mostly too sure"))
+        out.print(say("calibrated: no; --confidence shows the network's own probabilities, which are usually too high"))
         return
     where = calibration.fitted_on
-    cases = f" on {counted(where['cases'], 'case')}" if "cases" in where else ""
-    together = where.get("together", {})
-    few = f"; together for {', '.join(together)}, which too few patients show" if together else ""
-    out.print(f"calibrated:{cases or ' yes'}{few}; --confidence and the expected Dice of --triage use it")
+    cases = say_many(where["cases"], " on 1 case", " on {count} cases") if "cases" in where else say(" yes")
+    few = ", ".join(where.get("together", {}))
+    together = say("; with one temperature for {structures}, of which there are too few patients", structures=few)
+    uses = say("; --confidence and the expected Dice of --triage use it")
+    out.print(say("calibrated:{cases}{more}", cases=cases, more=(together if few else "") + uses))

@@ -10,18 +10,18 @@ from tomoseg.terminal import console
 
 def show_sources(sources: Sequence[SourceFacts]) -> None:
     """Warn of names that say nothing and of masks that overlap."""
-    console.warn_all([sentence for source in sources for sentence in _sentences(source)])
-
-
-def _sentences(source: SourceFacts) -> list[str]:
-    found = []
-    if source.generic:
-        found.append(
-            f"{source.name}: no HU are known for {', '.join(source.generic)}: a generic soft tissue. Give these "
-            "structures names of known ones to have their HU."
-        )
-    if source.overlapping:
-        found.append(
-            f"{source.name}: {source.overlapping} voxels belong to several structures; the smallest of these has them."
-        )
-    return found
+    for source in sources:
+        if source.generic:
+            console.warn_all(
+                [
+                    f"{source.name}: no HU are known for {', '.join(source.generic)}, which are drawn as generic soft "
+                    "tissue; rename these structures to known ones to give them their HU"
+                ]
+            )
+        if source.overlapping:
+            console.warn_all(
+                [
+                    f"{source.name}: {source.overlapping} voxels belong to several structures; the smallest of these "
+                    "structures takes them"
+                ]
+            )

@@ -23,8 +23,8 @@ def show_plan(plan: Plan, asked: int) -> None:
         )
         for size in sizes
     ]
-    fits = say("fits into {size} GB", size=pointed(f"{plan.limit_bytes / 1e9:.2f}"))
-    table(say("Memory of training"), (say("batch size"), say("GB"), fits), rows)
+    fits = say("fits in {size} GB", size=pointed(f"{plan.limit_bytes / 1e9:.2f}"))
+    table(say("Memory needed for training"), (say("batch size"), say("GB"), fits), rows)
     out.print(
         say_many(
             asked,

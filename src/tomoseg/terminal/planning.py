@@ -31,13 +31,13 @@ def show_plan_of_dataset(found: DatasetPlan) -> None:
 def show_planned_grid(found: DatasetPlan) -> None:
     """The grid that was planned."""
     grid = [one for one in found.choices if one.setting.startswith("grid.")]
-    out.print(say("Planned for this dataset (--preset default takes fixed settings instead):"))
+    out.print(say("Planned for this dataset (--preset default uses fixed settings instead):"))
     show_choices(grid)
 
 
 def show_planned_training(found: DatasetPlan) -> None:
     """The settings of training that were planned, and what may be expected."""
-    out.print(say("Planned for this dataset (--preset default takes fixed settings instead):"))
+    out.print(say("Planned for this dataset (--preset default uses fixed settings instead):"))
     show_choices(one for one in found.choices if not one.setting.startswith("grid."))
     if found.never_enough:
         warn_all([found.outlook])
@@ -49,7 +49,7 @@ def show_outlook(found: DatasetPlan) -> None:
     """What the minutes buy, and what may be expected of it."""
     here, usual = (
         later("{minutes} minutes (measured here): "),
-        later("{minutes} minutes (as is usual on such a machine): "),
+        later("{minutes} minutes (typical of such a machine): "),
     )
     minutes = say(here if found.means.cost.is_measured else usual, minutes=short(found.means.minutes))
     wrapped((minutes if found.is_timed else "") + sentence(found.outlook))
@@ -89,7 +89,7 @@ def show_fingerprint(found: Fingerprint) -> None:
     read = "" if found.looked_at == found.cases else say(", {count} of them read", count=found.looked_at)
     cases = say_many(found.cases, "1 training case", "{count} training cases")
     title = f"{cases}{read}; {say_many(len(found.structures), '1 structure', '{count} structures')}{what}"
-    thick = (say("thick mm x y z"), say("of the body"), say("HU"))
+    thick = (say("mm thick, x y z"), say("of the body"), say("HU"))
     columns = (say("structure"), say("cases"), say("seen in"), "ml", *thick)
     table(title, columns, [_row(one, found) for one in shown])
     edges = ", ".join(f"{axis} {_range(*ends)}" for axis, ends in zip("xyz", found.spacing_range_mm, strict=True))

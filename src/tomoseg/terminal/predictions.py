@@ -10,6 +10,7 @@ from tomoseg.language.words import later, pointed, say, say_many
 from tomoseg.models.tuned import LEAST_PATIENTS
 from tomoseg.notices import gathered
 from tomoseg.terminal.console import err, fail, out, table, warn_all
+from tomoseg.terminal.found import scans_in_words
 from tomoseg.workflows.prediction_record import OVERLAPPING, ScanDone
 from tomoseg.workflows.scans import FoundScans
 from tomoseg.workflows.triage import Rank, ranked
@@ -18,14 +19,14 @@ from tomoseg.workflows.triage import Rank, ranked
 def show_found(found: FoundScans) -> None:
     """Which scans there are, and what is left out and why; nothing of a scan that was named itself."""
     if len(found.scans) != 1 or found.left_out or found.others:
-        err.print(found.summary())
+        err.print(scans_in_words(found))
 
 
 def show_predictions(results: Sequence[ScanDone]) -> None:
     """Where each result is, what computed them in how much memory, which to look at first, and which failed."""
     last = None
     noticed = ((result.scan.name, n.without(result.scan.path)) for result in results for n in result.warnings)
-    warn_all(gathered(noticed), elsewhere=say("prediction.json of each scan has its own"))
+    warn_all(gathered(noticed), elsewhere=say("prediction.json of each scan lists its own"))
     for result in results:
         if result.record is not None:
             out.print(f"{result.scan.name}: {result.scan.output} ({_took(result.record, result.skipped)})")
@@ -54,9 +55,9 @@ def _tuned(record: Mapping[str, Any]) -> str:
     cases = record["tuned"]["cases"]
     chosen = "" if cases is None else say_many(cases, " on 1 case", " on {count} cases")
     few = cases is not None and cases < LEAST_PATIENTS
-    anew, without = later(", too few: tune it anew, or predict with --no-tuned"), later("; --no-tuned leaves that out")
+    anew, without = later(", too few: tune it again, or predict with --no-tuned"), later("; --no-tuned turns this off")
     gain = record["tuned"].get("gain")
-    told = "" if gain is None else say(", {gain} Dice on patients that did not choose", gain=pointed(f"{gain:+.3f}"))
+    told = "" if gain is None else say(", {gain} Dice on patients it was not tuned on", gain=pointed(f"{gain:+.3f}"))
     tuned = f"{chosen}{_how(record)}{told}{say(anew if few else without)}"
     return say("; the model is tuned{tuned}", tuned=tuned)
 
@@ -85,13 +86,13 @@ def show_triage(results: Sequence[ScanDone]) -> None:
     if len(rows) > 1:
         calibrated = all(row.calibrated for row in rows)
         figure = _figure(calibrated)
-        columns = (say("scan"), say("rank"), figure, say("lowest structure"), say("of that"), say("found"), "")
+        columns = (say("scan"), say("rank"), figure, say("lowest structure"), say("its rating"), say("found"), "")
         shown = [
             (row.scan, place, row.rating, row.lowest or None, row.least, row.found, sentence(row.reason))
             for place, row in enumerate(rows, start=1)
         ]
-        dice = later("To be looked at first: the lowest expected Dice")
-        sure = later("To be looked at first: a rank by how sure the model is, no Dice")
+        dice = later("Scans to review first: those with the lowest expected Dice")
+        sure = later("Scans to review first: those that the model is least sure of (a rank, no Dice)")
         table(say(dice if calibrated else sure), columns, shown)
     for row in rows if len(rows) == 1 else ():
         out.print(_rated(row))

@@ -16,7 +16,7 @@ def show_preprocessed(report: PreprocessReport, output: Path) -> None:
     show_holdings(report.holdings)
     show_ceilings(report.ceilings)
     noticed = [text for text in report.warnings if text not in report.left_out]
-    warn_all(noticed, elsewhere=say("case.json of each case has its own"))
+    warn_all(noticed, elsewhere=say("case.json of each case lists its own"))
     splits = list(report.splits.values())
     counts = ", ".join(f"{splits.count(split)} {split}" for split in ("train", "validation", "test"))
     left = say("; {count} left out", count=len(report.left_out)) if report.left_out else ""

@@ -42,7 +42,13 @@ def show_evaluation(result: Evaluation, other: str, output: Path | None) -> None
         else say("{path} has them all", path=output / "report.html"),
     )
     if output is not None:
-        out.print(say("Scores in {folder}, all on a page in {path}", folder=output, path=output / "report.html"))
+        out.print(
+            say(
+                "The scores are in {folder}, all of them on a page in {path}",
+                folder=output,
+                path=output / "report.html",
+            )
+        )
     fail(result.failed)
 
 
@@ -123,22 +129,27 @@ def show_comparison(comparison: Comparison, other: str) -> None:
     dice = comparison.overall["dice"]
     rows.append((say("all"), dice.n, dice.difference, dice.low, dice.high, dice.p))
     title = say_many(
-        comparison.cases, "Dice less that of {other}, 1 common case", "Dice less that of {other}, {count} common cases",
+        comparison.cases,
+        "Dice minus that of {other}, 1 common case",
+        "Dice minus that of {other}, {count} common cases",
         other=other,
-    )  # fmt: skip
+    )
     columns = (say("structure"), say("pairs"), say("difference"), say("from"), say("to"), say("p (Wilcoxon, Holm)"))
     table(title, columns, rows)
     if comparison.lacks_patients:
         out.print(
             say_many(
                 comparison.patients,
-                "No interval and no p where fewer than {least} patients have a pair; 1 patient in common.",
-                "No interval and no p where fewer than {least} patients have a pair; {count} patients in common.",
+                "No interval and no p-value where fewer than {least} patients have a pair; 1 patient in common.",
+                "No interval and no p-value where fewer than {least} patients have a pair; {count} patients in common.",
                 least=LEAST_PATIENTS,
             )
         )
-    for names, side in ((comparison.only_ours, "here"), (comparison.only_theirs, f"in {other}")):
-        if names:
-            verb = "is" if len(names) == 1 else "are"
-            some = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
-            warn_all([f"{counted(len(names), 'case')} {verb} only {side}: {some}"])
+    if ours := comparison.only_ours:
+        warn_all([f"{counted(len(ours), 'case')} without a counterpart in {other}: {_first(ours)}"])
+    if theirs := comparison.only_theirs:
+        warn_all([f"{counted(len(theirs), 'case')} in {other} without a counterpart here: {_first(theirs)}"])
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")

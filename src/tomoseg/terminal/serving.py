@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tomoseg.language.words import all_later, pointed, say
 from tomoseg.notices import Notice, gathered
 from tomoseg.terminal.console import fail, out, warn_all
 from tomoseg.terminal.rows import Clock, Screen
@@ -23,16 +24,20 @@ def show_ready(url: str, folder: Path, models: str, token: str | None, is_guarde
         is_guarded: Whether a token is asked for.
         is_reachable: Whether others than this machine reach it.
     """
-    out.print(f"{url} answers; Ctrl-C ends it.")
-    out.print(f"models: {models}")
-    out.print(f"scans and results: {folder}")
+    out.print(say("The server is at {url}; Ctrl-C stops it.", url=url))
+    out.print(say("models: {models}", models=models))
+    out.print(say("scans and results: {folder}", folder=folder))
     if token is not None:
-        out.print(f"token: {token}")
-        out.print("It is shown this once and kept only as its digest; --new-token makes another.")
+        out.print(say("token: {token}", token=token))
+        out.print(say("It is shown only this once, and only its digest is kept; --new-token makes another."))
     elif is_guarded:
-        out.print("token: the one that was shown when it was made; --new-token makes another")
+        out.print(say("token: the one that was shown when it was made; --new-token makes another"))
     if is_reachable and not is_guarded:
         warn_all(["Whoever reaches this address may see all scans and results, and remove them."])
+
+
+_STATES = all_later("received", "checking", "queued", "running", "done", "failed", "cancelled", "expired")
+"""The states of a job."""
 
 
 class Remote:
@@ -44,7 +49,7 @@ class Remote:
 
     def __init__(self, screen: Screen) -> None:
         self._screen, self._began = screen, time.monotonic()
-        screen.show("scan", "sending", 0, None, "", Clock(0, None, self._began))
+        screen.show("scan", say("sending"), 0, None, "", Clock(0, None, self._began))
 
     def on_change(self, name: str, job: Mapping[str, Any]) -> None:
         """A job has changed.
@@ -54,8 +59,10 @@ class Remote:
             job: As the server sends it.
         """
         share = job["share"] or 0.0
-        place = f", {job['position']} before it" if job["position"] else ""
-        words = f"{job['state']}{place}"
+        state = job["state"]
+        words = say(state) if state in _STATES else str(state)
+        if job["position"]:
+            words = say("{state}, {count} before it", state=words, count=job["position"])
         clock = Clock.of(time.monotonic() - self._began, share)
         self._screen.show("scan", name, round(100 * share), 100, words, clock)
 
@@ -69,5 +76,5 @@ def show_remote(results: Sequence[tuple[str, Path, str | None, tuple[Notice, ...
     warn_all(gathered((name, notice) for name, _, _, notices, _ in results for notice in notices))
     for name, output, error, _, seconds in results:
         if error is None:
-            out.print(f"{name}: {output} ({seconds:.1f} s)")
+            out.print(f"{name}: {output} ({pointed(f'{seconds:.1f}')} s)")
     fail({name: error for name, _, error, _, _ in results if error is not None})

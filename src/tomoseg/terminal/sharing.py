@@ -16,8 +16,8 @@ def show_status(found: Status) -> None:
     out.print(
         say_many(
             found.scans,
-            "1 scan: {done} done, {failed} failed, {at_work} at work, {waiting} waiting",
-            "{count} scans: {done} done, {failed} failed, {at_work} at work, {waiting} waiting",
+            "1 scan: {done} done, {failed} failed, {at_work} in progress, {waiting} waiting",
+            "{count} scans: {done} done, {failed} failed, {at_work} in progress, {waiting} waiting",
             done=found.done,
             failed=len(found.failed),
             at_work=len(found.at_work),
@@ -29,7 +29,7 @@ def show_status(found: Status) -> None:
         out.print(say("{rate} scans an hour", rate=pointed(f"{found.per_hour:.1f}")) + left)
     if found.at_work:
         rows = [(one.scan, one.host, one.pid, one.tries) for one in found.at_work[:MOST_LISTED]]
-        table(say("At work"), (say("scan"), say("machine"), say("process"), say("try")), rows)
+        table(say("In progress"), (say("scan"), say("machine"), say("process"), say("try")), rows)
     if len(found.at_work) > MOST_LISTED:
-        out.print(say("and {count} more: --json lists all", count=len(found.at_work) - MOST_LISTED))
+        out.print(say("and {count} more; --json lists all of them", count=len(found.at_work) - MOST_LISTED))
     fail(found.failed)

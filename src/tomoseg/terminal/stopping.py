@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from tomoseg.language.words import say
 from tomoseg.terminal.console import PrintError, err
 
 
@@ -57,4 +58,4 @@ class StopRequest:
             raise KeyboardInterrupt
         self.asked = True
         with contextlib.suppress(PrintError):
-            err.print("Stopping after this step; press Ctrl-C again to stop at once.")
+            err.print(say("Stopping after this step; press Ctrl-C again to stop at once."))

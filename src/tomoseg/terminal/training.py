@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tomoseg.errors import counted
+from tomoseg.language.sentences import figures, sentence
+from tomoseg.language.words import later, number, percent, pointed, say, say_many
 from tomoseg.models.folder import VIEWS
 from tomoseg.models.folds import OUT_OF_FOLD
 from tomoseg.terminal.console import out, warn_all
@@ -17,6 +18,14 @@ from tomoseg.training.listener import Beginning, Listener, StepReport, TrainingO
 
 SMOOTHING = 0.95
 """Weight of what was before in the shown loss and speed."""
+
+_SIZES: dict[str, Callable[[Any], str]] = {
+    "training cases": lambda count: say_many(count, "1 training case", "{count} training cases"),
+    "validation cases": lambda count: say_many(count, "1 validation case", "{count} validation cases"),
+    "structures": lambda count: say_many(count, "1 structure", "{count} structures"),
+    "parameters": lambda count: say("{count} parameters", count=figures(count)),
+}
+"""What a run is told by at its beginning, by the name of the fact."""
 
 
 @contextmanager
@@ -52,7 +61,7 @@ class _Display:
     def on_part(self, part: str) -> None:
         self._share, self._loss, self._speed, self._first = 0.0, None, None, None
         self._screen.hide("train", "epoch", "validate")
-        out.print(part)
+        out.print(sentence(part))
 
     def on_stage(self, stage: str) -> None:
         """A row of its own until something else is told; alone once the budget is used up."""
@@ -61,14 +70,14 @@ class _Display:
         if self._share >= 1:
             self._screen.hide("train", "epoch")
             self._screen.numbers = ""
-        self._screen.show("stage", stage, 0, None, "", Clock(0, None, self._began))
+        self._screen.show("stage", sentence(stage), 0, None, "", Clock(0, None, self._began))
 
     def on_begin(self, beginning: Beginning) -> None:
         facts, behind = beginning.facts, len(beginning.history)
         self._budget = beginning.budget
-        known = ("training cases", "validation cases", "structures", "parameters")
-        text = ", ".join(f"{facts[name]} {name}" for name in known if name in facts)
-        out.print(f"Training: {text}; budget {self._budget}" + (f", {counted(behind, 'epoch')} done" if behind else ""))
+        sizes = ", ".join(told(facts[name]) for name, told in _SIZES.items() if name in facts)
+        done = say_many(behind, ", 1 epoch done", ", {count} epochs done") if behind else ""
+        out.print(say("Training: {sizes}; budget {budget}", sizes=sizes, budget=self._budget) + done)
         self.on_stage("waiting for the first slices")
 
     def on_step(self, step: StepReport) -> None:
@@ -76,37 +85,38 @@ class _Display:
             self._first = step
         self._screen.hide("stage", "validate")
         share = self._share = step.progress
-        self._screen.show(
-            "train", "train", share, 1.0, f"{share:.0%} of {self._budget}", Clock.of(60 * step.minutes, share)
-        )
+        used = say("{share} of {budget}", share=percent(share), budget=self._budget)
+        self._screen.show("train", say("train"), share, 1.0, used, Clock.of(60 * step.minutes, share))
         before = self._first.step - 1
         clock = Clock.of(time.monotonic() - self._began, (step.step - before) / (step.steps - before))
-        self._screen.show(
-            "epoch", f"epoch {step.epoch}", step.step, step.steps, f"step {step.step} of {step.steps}", clock
-        )
+        epoch = say("epoch {epoch}", epoch=step.epoch)
+        count = say("step {done} of {total}", done=step.step, total=step.steps)
+        self._screen.show("epoch", epoch, step.step, step.steps, count, clock)
         self._loss = _smoothed(self._loss, step.loss)
         self._speed = _smoothed(self._speed, step.slices_per_second)
-        dice = "-" if step.dice is None else f"{step.dice:.4f}"
-        self._screen.numbers = (
-            f"loss {self._loss:.4f}  best Dice {dice}  {self._speed:.0f} slices/s  "
-            f"learning rate {step.learning_rate:.1e}"
+        self._screen.numbers = say(
+            "loss {loss}  best Dice {dice}  {speed} slices/s  learning rate {rate}",
+            loss=number(self._loss, 4),
+            dice=_told(step.dice),
+            speed=f"{self._speed:.0f}",
+            rate=pointed(f"{step.learning_rate:.1e}"),
         )
 
     def on_validated(self, done: int, total: int) -> None:
         self._screen.hide("stage")
         clock = Clock.of(time.monotonic() - self._began, done / total)
-        self._screen.show("validate", "validate", done, total, f"case {done} of {total}", clock)
+        count = say("case {done} of {total}", done=done, total=total)
+        self._screen.show("validate", say("validate"), done, total, count, clock)
 
     def on_epoch(self, record: dict[str, Any]) -> None:
         self._screen.hide("stage", "validate")
-        text = f"epoch {record['epoch']:>3}  {record['minutes']:6.1f} min"
-        names = {"loss": "train_loss", "validation loss": "validation_loss", "Dice": "validation_dice"}
-        for shown, name in names.items():
-            if record.get(name) is not None:
-                text += f"  {shown} {record[name]:.4f}"
-        if record.get("curriculum_share", 1) < 1:
-            text += f"  drawn from the easiest {record['curriculum_share']:.0%} of slices"
-        out.print(text)
+        minutes = pointed(f"{record['minutes']:6.1f}")
+        words = [say("epoch {epoch}", epoch=f"{record['epoch']:>3}"), f"{minutes} min"]
+        names = {say("loss"): "train_loss", say("validation loss"): "validation_loss", "Dice": "validation_dice"}
+        words += [f"{shown} {number(record[name], 4)}" for shown, name in names.items() if record.get(name) is not None]
+        share = record.get("curriculum_share", 1)
+        words += [say("drawn from the easiest {share} of slices", share=percent(share))] if share < 1 else []
+        out.print("  ".join(words))
         self._began = time.monotonic()
 
 
@@ -115,30 +125,41 @@ def show_outcome(outcome: TrainingOutcome, output: Path) -> None:
     if not is_first_process():
         return
     if not outcome.finished:
-        out.print(f"Stopped; the same command goes on where it was. The state is in {output}")
-        return
-    if outcome.folds is not None:
-        each = ", ".join(map(_told, outcome.folds))
-        mean = "" if outcome.best_dice is None else f"; mean validation Dice {outcome.best_dice:.4f}"
-        out.print(
-            f"Trained {len(outcome.folds)} folds: {each}{mean}. Together they are one model, {output}; masks of each "
-            f"case by the fold that had not seen the patient are in {output / OUT_OF_FOLD}"
-        )
-        return
-    if outcome.views is not None:
-        each = ", ".join(f"{view} {_told(dice)}" for view, dice in outcome.views.items())
-        mean = "" if outcome.best_dice is None else f"; Dice together {outcome.best_dice:.4f}, of all voxels"
-        out.print(
-            f"Trained {len(outcome.views)} views: {each}{mean}. Together they are one model, {output}; how much each "
-            f"counts for each structure is in {output / VIEWS}"
-        )
-        return
-    best = "no validation Dice" if outcome.best_dice is None else f"best validation Dice {outcome.best_dice:.4f}"
-    out.print(f"Trained: {best}; model in {output / 'best'}, the run on a page in {output / 'summary.html'}")
+        out.print(say("Stopped; the same command continues where it stopped. The state is in {folder}", folder=output))
+    elif outcome.folds is not None:
+        _show_folds(outcome.folds, outcome.best_dice, output)
+    elif outcome.views is not None:
+        _show_views(outcome.views, outcome.best_dice, output)
+    else:
+        best = say("no validation Dice")
+        if outcome.best_dice is not None:
+            best = say("best validation Dice {dice}", dice=_told(outcome.best_dice))
+        places = {"folder": output / "best", "path": output / "summary.html"}
+        out.print(say("Trained: {best}; the model is in {folder}, the run on a page in {path}", best=best, **places))
+
+
+def _show_folds(folds: Sequence[float | None], mean: float | None, output: Path) -> None:
+    each = ", ".join(map(_told, folds))
+    if mean is not None:
+        each += say("; mean validation Dice {dice}", dice=_told(mean))
+    out.print(say_many(len(folds), "Trained 1 fold: {scores}.", "Trained {count} folds: {scores}.", scores=each))
+    text = later(
+        "Together they are one model, {folder}; {masks} has masks of each case by the fold that did not see it"
+    )
+    out.print(say(text, folder=output, masks=output / OUT_OF_FOLD))
+
+
+def _show_views(views: Mapping[str, float | None], together: float | None, output: Path) -> None:
+    each = ", ".join(f"{view} {_told(dice)}" for view, dice in views.items())
+    if together is not None:
+        each += say("; Dice of all together {dice}, over all voxels", dice=_told(together))
+    out.print(say_many(len(views), "Trained 1 view: {scores}.", "Trained {count} views: {scores}.", scores=each))
+    text = later("Together they are one model, {folder}; {path} has the weight of each view for each structure")
+    out.print(say(text, folder=output, path=output / VIEWS))
 
 
 def _told(dice: float | None) -> str:
-    return "-" if dice is None else f"{dice:.4f}"
+    return "-" if dice is None else number(dice, 4)
 
 
 def _smoothed(before: float | None, now: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tomoseg.language.words import later, number, pointed, say
 from tomoseg.models.tuned import LEAST_PATIENTS, Tuned
 from tomoseg.terminal.console import out, table
 from tomoseg.workflows.choosing import Choice
@@ -12,23 +13,40 @@ from tomoseg.workflows.choosing import Choice
 def show_choices(tuned: Tuned, choices: Sequence[Choice]) -> None:
     """What is done from now on to each structure, and the Dice that it gained where it was chosen."""
     rows: list[tuple[object, ...]] = [
-        (c.structure, c.cases, f"{c.threshold:g}", ", ".join(map(str, c.steps)) or "-", c.before, c.after, c.on_others)
-        for c in choices
+        (one.structure, one.cases, pointed(f"{one.threshold:g}"), _steps(one), one.before, one.after, one.on_others)
+        for one in choices
     ]
-    table("Chosen", ("structure", "cases", "threshold", "steps", "Dice before", "after", "on other patients"), rows)
-    refused = [f"{c.structure} ({c.refused})" for c in choices if c.refused]
+    dice = (say("Dice before"), say("Dice after"), say("Dice on other patients"))
+    table(say("Chosen"), (say("structure"), say("cases"), say("threshold"), say("steps"), *dice), rows)
+    refused = "; ".join(f"{one.structure} ({_refused(one)})" for one in choices if one.refused)
     if refused:
-        out.print(f"Chosen, but of no gain on patients that did not choose, and so not taken: {'; '.join(refused)}.")
+        out.print(say("Not used, since there was no gain on other patients: {choices}.", choices=refused))
     left = tuned.chosen_on.get("left", {})
     if left:
-        names = ", ".join(f"{name} ({number})" for name, number in left.items())
-        out.print(
-            f"Left as they are, since fewer than {LEAST_PATIENTS} patients show them: {names}. "
-            "Smoothing, which would change them too, was not tried."
+        text = later(
+            "Left as they were, since fewer than {least} patients show them: {structures}. Smoothing, which would "
+            "change them too, was not tried."
         )
+        names = ", ".join(f"{name} ({patients})" for name, patients in left.items())
+        out.print(say(text, least=LEAST_PATIENTS, structures=names))
     before, after, others = (tuned.chosen_on[f"dice_{name}"] for name in ("before", "after", "on_others"))
     out.print(
-        f"Smoothing over slices: {tuned.smoothing:g}. Mean Dice {before:.4f} before, {after:.4f} after on the cases "
-        f"that chose it, {others:.4f} on patients that did not ({others - before:+.4f}: what to expect of others). "
-        "predict uses it unless told otherwise (--no-tuned)."
+        say(
+            "Smoothing over slices: {smoothing}. Mean Dice: {before} before and {after} after on the cases it was "
+            "chosen on, {others} on other patients ({gain}, the gain to expect on new ones). predict uses these "
+            "settings unless --no-tuned is given.",
+            smoothing=pointed(f"{tuned.smoothing:g}"),
+            before=number(before, 4),
+            after=number(after, 4),
+            others=number(others, 4),
+            gain=pointed(f"{others - before:+.4f}"),
+        )
     )
+
+
+def _steps(one: Choice) -> str:
+    return ", ".join(map(str, one.steps)) or "-"
+
+
+def _refused(one: Choice) -> str:
+    return pointed(one.refused.replace("threshold", say("threshold")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tomoseg.language.words import later, pointed, say
 from tomoseg.terminal.console import out
 
 
@@ -15,7 +16,8 @@ def show_address(address: str, *, ends_with_page: bool = True) -> None:
         ends_with_page: Whether it also ends when the page is closed.
     """
     out.print(address)
-    out.print("Close the page, or press Ctrl-C, to end." if ends_with_page else "Press Ctrl-C to end.")
+    with_page, alone = later("Close the page, or press Ctrl-C, to end."), later("Press Ctrl-C to end.")
+    out.print(say(with_page if ends_with_page else alone))
 
 
 def show_saved(path: Path, size: int) -> None:
@@ -25,4 +27,7 @@ def show_saved(path: Path, size: int) -> None:
         path: The path of the page.
         size: In bytes.
     """
-    out.print(f"{path}: {size / 1e6:.1f} MB; open it in a browser, no server and no network are needed")
+    megabytes = pointed(f"{size / 1e6:.1f}")
+    out.print(
+        say("{path}: {size} MB; open it in a browser; it needs no server and no network", path=path, size=megabytes)
+    )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from tomoseg.config import TrainConfig
-from tomoseg.errors import counted
+from tomoseg.language.words import pointed, say, say_many
 from tomoseg.training.ranks import Ranks
 
 DEFAULT_EPOCHS = 100
@@ -74,17 +74,17 @@ class Budget:
         return cls(config.epochs, config.steps, config.minutes, config.early_stopping, steps_per_epoch)
 
     def __str__(self) -> str:
-        """Return the limits in words.
+        """Return the limits in words, in the language of this process.
 
         Example:
             >>> str(Budget(epochs=3, steps=None, minutes=30, early_stopping=None, steps_per_epoch=10))
             '3 epochs, at most 30 min'
         """
         epochs = self.epochs or (None if self.steps or self.minutes is not None else DEFAULT_EPOCHS)
-        words = [] if epochs is None else [counted(epochs, "epoch")]
-        words += [] if self.steps is None else [counted(self.steps, "step")]
-        words += [] if self.minutes is None else [f"{self.minutes:g} min"]
-        return ", at most ".join(words)
+        words = [] if epochs is None else [say_many(epochs, "1 epoch", "{count} epochs")]
+        words += [] if self.steps is None else [say_many(self.steps, "1 step", "{count} steps")]
+        words += [] if self.minutes is None else [f"{pointed(f'{self.minutes:g}')} min"]
+        return say(", at most ").join(words)
 
     def progress(self, course: TrainingProgress) -> float:
         """Return the fraction of the budget used, 0 to 1; time for a last validation is reserved from the minutes."""

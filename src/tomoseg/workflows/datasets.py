@@ -8,11 +8,9 @@ from pathlib import Path
 from tomoseg.datasets.cases import Case
 from tomoseg.datasets.layouts import Dataset, find_dataset
 from tomoseg.datasets.strays import strays
-from tomoseg.errors import counted
 from tomoseg.files.label_files import read_geometry
 from tomoseg.files.source import ScanKind
 from tomoseg.volume import SourceGrid
-from tomoseg.workflows.scans import listed_kinds
 
 _ENDINGS: dict[str, ScanKind] = {
     ".nii.gz": "nifti", ".nii": "nifti", ".nrrd": "nrrd", ".nhdr": "nrrd", ".mha": "metaimage", ".mhd": "metaimage",
@@ -36,13 +34,6 @@ def open_dataset(folder: Path) -> Dataset:
     return replace(found, warnings=(*map(str, more), *found.warnings, *notes), left_out=(*found.left_out, *more))
 
 
-def summary(found: Dataset) -> str:
-    """Return one line with the numbers of cases, kinds of scans, and files left out."""
-    kinds = [_kind(case.ct) for case in found.cases]
-    left = f"; {len(found.left_out)} left out" if found.left_out else ""
-    return f"{counted(len(kinds), 'case')} ({found.layout}): {listed_kinds(kinds)}{left}"
-
-
 def grid_of(case: Case) -> SourceGrid:
     """Read the grid of a case from the header of its scan, or of a mask if each slice has its own header.
 
@@ -50,11 +41,15 @@ def grid_of(case: Case) -> SourceGrid:
         InputError: If the header cannot be read.
         GridError: If its geometry is unknown or unusable.
     """
-    return read_geometry(case.first_file if _kind(case.ct) in {"dicom", "zip"} else case.ct)
+    return read_geometry(case.first_file if kind_of(case.ct) in {"dicom", "zip"} else case.ct)
 
 
-def _kind(scan: Path) -> ScanKind:
-    """Return the kind of a scan from its file name."""
+def kind_of(scan: Path) -> ScanKind:
+    """Return the kind of a scan from its file name.
+
+    Args:
+        scan: Path of the scan; a folder is DICOM.
+    """
     if scan.is_dir():
         return "dicom"
     return next((kind for ending, kind in _ENDINGS.items() if scan.name.lower().endswith(ending)), "dicom")

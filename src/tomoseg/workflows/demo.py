@@ -31,6 +31,7 @@ from tomoseg.files.outputs import check_folder
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.segment import segment
 from tomoseg.labels import LabelSet
+from tomoseg.language.words import later, pointed, say
 from tomoseg.models.folder import load_model
 from tomoseg.options import DEFAULT_MODEL, EvaluateOptions, PredictOptions
 from tomoseg.pictures.preview import draw_preview
@@ -107,13 +108,13 @@ class PackagedShown:
     picture: Path
 
 
-def demo(folder: Path, seed: int, say: Callable[[str], None], listener: Listener) -> DemoReport | None:
+def demo(folder: Path, seed: int, tell: Callable[[str], None], listener: Listener) -> DemoReport | None:
     """Make phantoms, preprocess, train, evaluate, predict, draw; then show the packaged model on a made body.
 
     Args:
         folder: Output folder; existing results in it are kept.
         seed: Seed of the bodies.
-        say: Called with each line of what happens.
+        tell: Called with each line of what happens, in the language of this process.
         listener: Callbacks for progress, and for stopping early.
 
     Returns:
@@ -122,23 +123,24 @@ def demo(folder: Path, seed: int, say: Callable[[str], None], listener: Listener
     for place in (folder, *(folder / name for name in MADE)):
         check_folder(place)
     began = time.monotonic()
-    say(f"Making {sum(COUNTS.values())} phantoms in {folder / 'dataset'}")
+    tell(say("Generating {count} phantoms in {folder}", count=sum(COUNTS.values()), folder=folder / "dataset"))
     make_dataset(folder / "dataset", COUNTS, seed, SPACING_MM)
-    say(f"Preprocessing them into {folder / 'preprocessed'}")
+    tell(say("Preprocessing them into {folder}", folder=folder / "preprocessed"))
     preprocess(folder / "dataset", folder / "preprocessed", PreprocessConfig(grid=GRID))
-    say(f"Training for {TRAINING.minutes} minutes into {folder / 'run'}")
+    minutes = pointed(f"{TRAINING.minutes:g}")
+    tell(say("Training for {minutes} minutes into {folder}", minutes=minutes, folder=folder / "run"))
     outcome = train_run(folder / "preprocessed", folder / "run", TRAINING, listener)
     if not outcome.finished:
         return None
-    say(f"Scoring {COUNTS['test']} phantoms that were not trained on")
+    tell(say("Scoring {count} phantoms that were not trained on", count=COUNTS["test"]))
     evaluation = evaluate(
         folder / "run", folder / "preprocessed", EvaluateOptions(split="test", surfaces=False), output=folder / "scores"
     )
     data = Preprocessed(folder / "preprocessed")
     baselines = score_baselines(data)
-    say("Predicting and drawing one of them")
+    tell(say("Segmenting and drawing one of them"))
     pictures = _draw(folder, data)
-    say(f"Segmenting a made body with the packaged model {DEFAULT_MODEL}")
+    tell(say("Segmenting a synthetic body with the packaged model {model}", model=DEFAULT_MODEL))
     packaged = show_packaged(folder / "pictures" / f"{DEFAULT_MODEL}.png", seed)
     return DemoReport(evaluation.summary, baselines, pictures, (time.monotonic() - began) / 60, packaged)
 
@@ -160,7 +162,7 @@ def show_packaged(picture: Path, seed: int) -> PackagedShown:
         mask, there = found.mask(name), body.numbers == body.labels.channel(name) + 1
         if there.any():
             dice.append(2 * np.count_nonzero(mask & there) / (np.count_nonzero(mask) + np.count_nonzero(there)))
-    draw_preview(body.volume, found.result, picture, f"A made body, segmented by {DEFAULT_MODEL}")
+    draw_preview(body.volume, found.result, picture, say("A synthetic body, segmented by {model}", model=DEFAULT_MODEL))
     return PackagedShown(int(np.count_nonzero(dice)), len(dice), float(np.mean(dice)), seconds, picture)
 
 
@@ -176,8 +178,8 @@ def score_baselines(data: Preprocessed) -> dict[str, Summary]:
 
     structures = len(data.labels)
     baselines: dict[str, ThresholdBaseline | AtlasBaseline] = {
-        "HU threshold": fit_threshold_baseline(training(), structures),
-        "mean-position atlas": fit_atlas_baseline(training(), structures),
+        later("HU threshold"): fit_threshold_baseline(training(), structures),
+        later("mean-position atlas"): fit_atlas_baseline(training(), structures),
     }
     cases = data.split("test")
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tomoseg.errors import InputError, OutputError
 from tomoseg.files.cohort import CASE_NAMES, Cohort, find_cohort, find_in_archive
 from tomoseg.files.paths import shown
 from tomoseg.files.scan import look, scan_stem
-from tomoseg.files.source import Lost, ScanKind, ScanSource
+from tomoseg.files.source import Lost, ScanSource
 from tomoseg.files.stores.addresses import is_mirrored, is_url, place_of, url_of
 from tomoseg.files.stores.mirror import mirror
 from tomoseg.formats import LABEL_MAP_SUFFIXES, endings_of_their_own
@@ -22,9 +22,6 @@ from tomoseg.workflows.scan_names import names_of
 
 LIST_SUFFIX = ".txt"
 """Suffix of lists of scans, one path per line."""
-
-_KINDS = {"dicom": "DICOM", "zip": "in zip archives", "nifti": "NIfTI", "nrrd": "NRRD", "metaimage": "MetaImage"}
-_ORDER = tuple(_KINDS.values())
 
 
 @dataclass(frozen=True)
@@ -70,42 +67,9 @@ class FoundScans:
     left_out: tuple[Lost, ...] = ()
     others: Counter[str] = field(default_factory=Counter)
 
-    def summary(self) -> str:
-        """Return one line with the numbers of scans by kind, of files left out with reasons, and of other files."""
-        listed = listed_kinds(scan.found.kind for scan in self.scans if scan.found is not None)
-        words = [f"{len(self.scans)} scan{'' if len(self.scans) == 1 else 's'}{': ' if listed else ''}{listed}"]
-        if self.left_out:
-            words.append(f"left out: {'; '.join(self.reasons())}")
-        if self.others:
-            words.append(f"no scans: {', '.join(_counted(*pair) for pair in self.others.most_common())}")
-        return "; ".join(words)
-
     def reasons(self) -> list[str]:
         """Return the files left out with their reasons, as text."""
         return [f"{shown(one.path, self.place)} ({one.why})" for one in self.left_out]
-
-
-def listed_kinds(kinds: Iterable[ScanKind]) -> str:
-    """Return the number of scans of each kind as text, the most frequent first.
-
-    Example:
-        >>> listed_kinds(["nifti", "dicom", "dicom"])
-        '2 DICOM, 1 NIfTI'
-    """
-    counts = Counter(_KINDS[kind] for kind in kinds)
-    ordered = sorted(counts, key=lambda kind: (-counts[kind], _ORDER.index(kind)))
-    return ", ".join(f"{counts[kind]} {kind}" for kind in ordered)
-
-
-def _counted(what: str, count: int) -> str:
-    """Return a count with its noun, given in the plural.
-
-    Example:
-        >>> _counted("dose grids", 1), _counted("masks beside a scan", 2)
-        ('1 dose grid', '2 masks beside a scan')
-    """
-    one = re.sub(r"s\b", "", what, count=1)
-    return f"{count} {one if count == 1 else what}"
 
 
 def find_scans(

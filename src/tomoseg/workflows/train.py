@@ -73,7 +73,7 @@ def _calibrate(data: Preprocessed, output: Path, config: TrainConfig, told: List
     """Fit temperatures of the probabilities; a failure is reported and does not fail the training."""
     if config.folds is None and all(case.split != "validation" for case in data.cases):
         return
-    told.on_stage("finding temperatures for the probabilities")
+    told.on_stage("calibrating the probabilities")
     compute = Compute(engine="torch", device=config.device, precision=config.precision)
     try:
         calibrate(output, data.folder, compute, told.should_stop)

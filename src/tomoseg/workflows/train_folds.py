@@ -180,7 +180,7 @@ def _keep_out_of_fold(data: Preprocessed, output: Path, fold: int, config: Train
     for done, case in enumerate(todo):
         if told.should_stop():
             return False
-        told.on_stage(f"masks out of fold, case {done + 1} of {len(todo)}")
+        told.on_stage(f"writing out-of-fold masks, case {done + 1} of {len(todo)}")
         masks = MaskSink(choices.labels, case.record.source)
         collect(predictor.slices(on_grid(case), choices), masks)
         write_masks(masks.result, output / OUT_OF_FOLD / case.name)

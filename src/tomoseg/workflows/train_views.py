@@ -128,7 +128,7 @@ def train_views(
     best: dict[str, float | None] = {}
     for number, view in enumerate(config.views, start=1):
         if ranks.is_first:
-            told.on_part(f"{view.capitalize()} view, {number} of {len(config.views)}")
+            told.on_part(f"View {number} of {len(config.views)}: {view}")
         of_view = data if view == "axial" else _turned(data, view, output, told, ranks)
         if of_view is None:
             return TrainingOutcome(False, [], None, views=best)
@@ -148,7 +148,7 @@ def _turned(data: Preprocessed, view: ViewName, output: Path, told: Listener, ra
     folder = output / TURNED / view
 
     def on_case(done: int, total: int) -> bool:
-        told.on_stage(f"{view} slices of case {done + 1} of {total}")
+        told.on_stage(f"making {view} slices of case {done + 1} of {total}")
         return not told.should_stop()
 
     made = ranks.first(turn(data, view, folder, on_case) is not None if ranks.is_first else False)
@@ -178,4 +178,4 @@ def _weighed(data: Preprocessed, output: Path, config: TrainConfig, told: Listen
 
 
 def _say(told: Listener, done: int, total: int) -> None:
-    told.on_stage(f"how much each view counts, case {done} of {total}")
+    told.on_stage(f"weighing the views, case {done} of {total}")
