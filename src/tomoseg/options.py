@@ -310,7 +310,8 @@ class EvaluateOptions(Spread):
     split: Annotated[SplitName, Role.RESULT] = "auto"
     """Cases of the preprocessed dataset to score: train, validation, test, or out-of-fold. For a cross-validation run,
     train, validation and out-of-fold cases are each scored by the network that was not trained on them. auto is
-    out-of-fold for a cross-validation run, otherwise validation."""
+    out-of-fold for a cross-validation run with its own dataset, otherwise validation. A dataset of other patients only
+    is scored by all folds together."""
     structures: Annotated[tuple[str, ...], Role.RESULT] = ()
     """Score only these structures; if omitted, all."""
     tolerance_mm: Annotated[float, Role.RESULT] = Field(3.0, ge=0)

@@ -46,3 +46,9 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "scores.csv").write_text(",".join(["case", "patient", "structure"]) + "\na,b,c\n")
     with pytest.raises(InputError, match="expected the columns"):
         read_scores(tmp_path)
+
+
+def test_a_cell_longer_than_any_is_no_scores(tmp_path):
+    (tmp_path / "scores.csv").write_text("case,patient\n" + 200_000 * "x" + ",a\n")
+    with pytest.raises(InputError, match=r"expected the columns of scores\.csv, got: field larger than field limit"):
+        read_scores(tmp_path)

@@ -73,6 +73,15 @@ def test_splits_of_a_run_of_folds(run, dataset, split, cases):
         assert found.judge(case).models[0].folder == run / f"fold-{DEALT[case.name]}" / "best"
 
 
+@pytest.mark.parametrize(("split", "cases"), [("auto", ["y"]), ("validation", ["y"]), ("train", ["x"])])
+def test_other_patients_are_scored_by_all_folds_together(run, tmp_path, split, cases):
+    found = held_out(run, make_dataset(tmp_path, splits={"x": "train", "y": "validation"}).folder, split, CPU)
+    assert [case.name for case in found.cases] == cases
+    assert found.split == ("validation" if split == "auto" else split)
+    assert all(found.judge(case) is found.model for case in found.cases)
+    assert len(found.model.models) == 2
+
+
 def test_an_axial_dataset_serves_a_model_of_any_view(dataset, tmp_path):
     """As the network of one view does of `train --views`, whose own order of the dataset is gone once it is trained."""
     turned = turn(Preprocessed(dataset), "coronal", tmp_path / "coronal").folder

@@ -68,7 +68,7 @@ def read_scores(path: Path) -> list[CaseScore]:
             cases.setdefault(case, []).append(_score_of(row, metrics))
     except OSError as error:
         raise InputError(f"{file}: expected scores, got: {error.strerror}; name a folder of --output") from None
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise InputError(f"{file}: expected the columns of {SCORES}, got: {error}; evaluate anew") from None
     return [
         CaseScore(case, tuple(structures), patient, spacing_mm)

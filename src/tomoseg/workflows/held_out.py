@@ -1,7 +1,8 @@
 """Held-out cases of a model, each with the networks that score it.
 
 In a run of folds, a case of a fold is scored by the network that it was held out of, since the mean of all folds has
-seen it. Cases of the test split, and all cases of other models, are scored by the model itself.
+seen it. Cases of the test split, of a dataset of other patients only, and all cases of other models are scored by the
+model itself.
 """
 
 from __future__ import annotations
@@ -67,12 +68,14 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
     Args:
         model: A model folder or a run folder.
         dataset: A preprocessed dataset with its grid, of its view or axial, and its structures or some of them.
-        split: `auto`, which is `out-of-fold` of a run of folds and else `validation`; or the name of a split.
+        split: `auto`, which is `out-of-fold` of a run of folds and its dataset, and else `validation`; or the name of a
+            split.
         compute: The engine, device and precision that run the networks.
 
     Raises:
         ConfigError: If the split has no such name, or goes by folds and the model has none.
-        DatasetError: If the split is empty, the dataset does not fit the model, or its cases were not dealt.
+        DatasetError: If the split is empty, the dataset does not fit the model, or only some of the cases that were
+            divided into folds are in it.
         ModelError: If the model cannot be loaded.
     """
     if split not in get_args(SplitName):
@@ -81,9 +84,10 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
     given = Preprocessed(dataset)
     data = fitted_in_part(predictor.record.labels, _grid_of(predictor, given), given)
     folds = read_folds(model_in(model))
+    seen = folds is not None and not folds.cases.keys().isdisjoint(case.name for case in data.cases)
     if split == "auto":
-        split = "validation" if folds is None else "out-of-fold"
-    if folds is None or split == "test":
+        split = "out-of-fold" if seen else "validation"
+    if folds is None or split == "test" or not (seen or split == "out-of-fold"):
         if split == "out-of-fold":
             raise ConfigError(
                 f"{model}: expected a run of folds for split out-of-fold, got a model that is none; train one with "
