@@ -178,6 +178,10 @@ def test_a_dataset_of_another_view_or_grid_is_refused(made, tmp_path):
         ({"format": 2}, "expected format 1, got 2"),
         ({"shares": [{"up_to_mm": 100.0, "of": {}}]}, "expected shares by rising height, the last for all"),
         ({"folders": 3}, "expected a record of views"),
+        ({"folders": []}, "expected a record of views"),
+        ({"shares": [{"up_to_mm": None, "of": {"ball": [2, -1]}}]}, "expected a record of views.*shares of ball"),
+        ({"shares": [{"up_to_mm": None, "of": {"ball": [0, 0]}}]}, "expected a record of views.*shares of ball"),
+        ({"shares": [{"up_to_mm": 10**400, "of": {}}]}, "expected a record of views"),
         (
             {"shares": [{"up_to_mm": None, "of": {"ball": [1, 0]}}]},
             "expected 2 shares a structure, got others for cube",

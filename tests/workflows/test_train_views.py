@@ -73,6 +73,7 @@ def test_a_dataset_is_turned_voxel_by_voxel(tmp_path):
     (of_scans, of_turned) = (range_of(which.cases) for which in (data, turned))
     assert of_turned.spacing_mm == of_scans.spacing_mm == ((1.0, 1.0),) * 3  # of the scans, not of the grid
     assert of_turned.extent_mm == of_scans.extent_mm == ((24.0, 24.0), (22.0, 22.0), (8.0, 8.0))
+    assert of_turned.tissue_hu == of_scans.tissue_hu  # in the same axial slices, as predict measures them
 
 
 def test_turned_cases_are_kept_until_the_arrays_change(tmp_path):

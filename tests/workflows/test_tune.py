@@ -164,6 +164,28 @@ def test_what_was_tuned_for_other_weights_is_not_used(model, tmp_path):
         load_tuned(model, load_model(model).sha256)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"thresholds": None},
+        {"thresholds": {"ball": 5}},
+        {"smoothing": "x"},
+        {"smoothing": -1},
+        {"steps": {"ball": None}},
+        {"steps": {"ball": ["larger"]}},
+        {"chosen_on": None},
+        {"chosen_on": {"dice_on_others": 0.5}},
+    ],
+)
+def test_a_damaged_entry_of_what_was_tuned_is_refused_where_it_is_read(change, tmp_path):
+    whole = {"weights_sha256": "a", "smoothing": 0.5, "thresholds": {"ball": 0.4}, "steps": {"ball": ["largest"]}}
+    (tmp_path / TUNED).write_text(json.dumps(whole), encoding="utf-8")
+    assert load_tuned(tmp_path, "a") == Tuned("a", 0.5, {"ball": 0.4}, {"ball": ["largest"]})
+    (tmp_path / TUNED).write_text(json.dumps(whole | change), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"tuned.json: expected a record of tuning, got: .*; delete it and tune again"):
+        load_tuned(tmp_path, "a")
+
+
 def test_on_another_grid_no_random_field_is_tried(model, dataset, tmp_path, monkeypatch):
     tried = []
     monkeypatch.setattr(choosing, "process", lambda mask, steps, *rest: tried.extend(steps) or mask)

@@ -199,7 +199,7 @@ class Predictor:
 
     @cached_property
     def _calibration(self) -> Calibration | None:
-        return load_calibration(self.folder, self.sha256)
+        return load_calibration(self.folder, self.sha256, self.record.labels.names)
 
     @cached_property
     def _tuned(self) -> Tuned | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,29 +57,49 @@ def calibration_in(folder: Path) -> Calibration | None:
     return load_calibration(folder, digest_in(folder)) if (folder / CALIBRATED).exists() else None
 
 
-def load_calibration(folder: Path | None, sha256: str | None) -> Calibration | None:
+def load_calibration(folder: Path | None, sha256: str | None, structures: Sequence[str] = ()) -> Calibration | None:
     """Read the calibration of a model's present weights, if there is one.
 
     Args:
         folder: The model's folder; None for a model without one.
         sha256: SHA-256 of its weights, as returned by `views.digest_in`.
+        structures: Structures whose temperatures are needed.
 
     Raises:
-        ModelError: If the record cannot be read.
+        ModelError: If the record cannot be read, or lacks a structure.
     """
     if folder is None or not (folder / CALIBRATED).exists():
         return None
     path = folder / CALIBRATED
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        temperatures = {
-            str(name): (float(above), float(below)) for name, (above, below) in data["temperatures"].items()
-        }
-        if not all(value > 0 for pair in temperatures.values() for value in pair):
-            raise ModelError(f"{path}: expected temperatures above 0, got others; delete it, or tune the model again")
-        found = Calibration(str(data["weights_sha256"]), temperatures, dict(data["fitted_on"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found = _calibration_of(json.loads(path.read_text(encoding="utf-8")), path)
+        is_current = found.weights_sha256 == sha256
+        _check_has(found.temperatures, structures if is_current else ())
+    except (OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{path}: expected a record of temperatures, got: {error!r}; delete it, or tune the model again"
         ) from None
-    return found if found.weights_sha256 == sha256 else None
+    return found if is_current else None
+
+
+def _calibration_of(data: dict[str, Any], path: Path) -> Calibration:
+    """What was read from a record of temperatures.
+
+    Raises:
+        ModelError: If one is not above 0.
+    """
+    temperatures = {str(name): (float(above), float(below)) for name, (above, below) in data["temperatures"].items()}
+    if not all(value > 0 for pair in temperatures.values() for value in pair):
+        raise ModelError(f"{path}: expected temperatures above 0, got others; delete it, or tune the model again")
+    return Calibration(str(data["weights_sha256"]), temperatures, dict(data["fitted_on"]))
+
+
+def _check_has(temperatures: Temperatures, structures: Sequence[str]) -> None:
+    """Refuse temperatures without some that are needed.
+
+    Raises:
+        ValueError: If some are missing.
+    """
+    missing = [name for name in structures if name not in temperatures]
+    if missing:
+        raise ValueError(f"no temperatures of {', '.join(missing[:3])}")

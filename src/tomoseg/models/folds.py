@@ -66,7 +66,7 @@ def read_folds(run: Path) -> Folds | None:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         found = Folds(int(data["count"]), {str(name): int(fold) for name, fold in data["cases"].items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: expected a record of folds, got: {error!r}; train into another folder") from None
     if found.count < 2 or not set(found.cases.values()) <= set(found.numbers):
         raise ModelError(f"{path}: expected the fold of each case, got others; train into another folder")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tomoseg.errors import ModelError
+from tomoseg.errors import ConfigError, ModelError
 from tomoseg.files.atomic import whole_file
 from tomoseg.models.packaged import check_is_own
 from tomoseg.models.views import digest_in
+from tomoseg.postprocess.steps import steps_of
 
 TUNED = "tuned.json"
 
@@ -89,9 +91,30 @@ def read_tuned(folder: Path) -> Tuned | None:
     if not path.exists():
         return None
     try:
-        return Tuned(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        return _checked(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
         raise ModelError(f"{path}: expected a record of tuning, got: {error}; delete it and tune again") from None
+
+
+def _checked(data: dict[str, Any]) -> Tuned:
+    """What was read, each entry of its kind: a file may have been edited, or cut and mended.
+
+    Raises:
+        ValueError: If a number is none that can decide; another error if an entry is of another kind.
+    """
+    thresholds = {str(name): float(value) for name, value in data.get("thresholds", {}).items()}
+    smoothing, chosen_on = float(data.get("smoothing", 0.0)), dict(data.get("chosen_on", {}))
+    for name, value in thresholds.items():
+        if not 0 < value < 1:
+            raise ValueError(f"a threshold of {value:g} for {name}")
+    if not 0 <= smoothing < math.inf:
+        raise ValueError(f"a smoothing of {smoothing:g}")
+    steps = {str(name): list(map(str, texts)) for name, texts in data.get("steps", {}).items()}
+    for texts in steps.values():
+        steps_of(texts, ())
+    if "dice_on_others" in chosen_on:
+        chosen_on |= {name: float(chosen_on[name]) for name in ("dice_before", "dice_on_others")}
+    return Tuned(str(data["weights_sha256"]), smoothing, thresholds, steps, chosen_on)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,9 @@ from tomoseg.models.parts import is_of_parts, parts_in, record_of_parts
 
 FORMAT_VERSION = 1
 
+LEAST_SHARE = 0.001
+"""Shares add up to 1 to within this, since they may be written with few digits."""
+
 
 @dataclass(frozen=True)
 class NetworkWeights:
@@ -233,21 +236,8 @@ def load_fusion(folder: Path) -> Fusion:
     """
     path = folder / VIEWS
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT_VERSION:
-            raise ModelError(
-                f"{path}: expected format {FORMAT_VERSION}, got {data['format']!r}; use a matching version"
-            )
-        fusion = Fusion(
-            tuple(map(str, data["folders"])),
-            tuple(map(_shares, data["shares"])),
-            tuple(map(str, data["left_out"])),
-            dict(data["provenance"]),
-            folder.absolute().name,
-            digest_of(path),
-            folder,
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        fusion = _fusion_of(json.loads(path.read_text(encoding="utf-8")), path)
+    except (OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: expected a record of views, got: {error!r}; copy the model folder again") from None
     heights = [one.up_to_mm for one in fusion.shares]
     below = [height for height in heights[:-1] if height is not None]
@@ -256,9 +246,39 @@ def load_fusion(folder: Path) -> Fusion:
     return fusion
 
 
+def _fusion_of(data: dict[str, Any], path: Path) -> Fusion:
+    """What was read from a record of views.
+
+    Raises:
+        ModelError: If it is of another version.
+        ValueError: If it names no networks; another error if an entry is missing or of another kind.
+    """
+    if data["format"] != FORMAT_VERSION:
+        raise ModelError(f"{path}: expected format {FORMAT_VERSION}, got {data['format']!r}; use a matching version")
+    if not data["folders"]:
+        raise ValueError("no networks")
+    return Fusion(
+        tuple(map(str, data["folders"])),
+        tuple(map(_shares, data["shares"])),
+        tuple(map(str, data["left_out"])),
+        dict(data["provenance"]),
+        path.parent.absolute().name,
+        digest_of(path),
+        path.parent,
+    )
+
+
 def _shares(data: dict[str, Any]) -> NetworkWeights:
+    """How much each network counts, for scans up to some height.
+
+    Raises:
+        ValueError: If shares are below 0 or do not add up to 1.
+    """
     up_to_mm = data["up_to_mm"]
     of = {str(name): tuple(map(float, values)) for name, values in data["of"].items()}
+    for name, shares in of.items():
+        if not all(share >= 0 for share in shares) or not abs(sum(shares) - 1) < LEAST_SHARE:
+            raise ValueError(f"shares of {name} that are below 0 or do not add up to 1")
     return NetworkWeights(None if up_to_mm is None else float(up_to_mm), of)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.masks import reorder
 from tomoseg.preprocessed.format import CASE_RECORD, CASES, CT, MASKS, NATIVE, CaseRecord, DatasetIndex, ScanSize
 from tomoseg.views import ViewName, unordered
-from tomoseg.volume import spacing_of
+from tomoseg.volume import as_axial, spacing_of
 
 ALL = slice(None)
 MOST_LOOKED_AT, SLICES_LOOKED_AT = 200, 4
@@ -304,7 +304,16 @@ def range_of(cases: Sequence[PreprocessedCase]) -> ScanRange:
     looked_at = set(evenly_spread(len(cases), MOST_LOOKED_AT))
     measurements = []
     for number, case in enumerate(cases):
-        slices = evenly_spread(case.slices, SLICES_LOOKED_AT) if number in looked_at else []
+        slices = _some_axial(case) if number in looked_at else ()
         spacing_mm, shape = unordered(case.scan.spacing_mm, case.view), unordered(case.scan.shape, case.view)
-        measurements.append(measurements_of((case.ct_slice(k) for k in slices), spacing_mm, shape))
+        measurements.append(measurements_of(slices, spacing_mm, shape))
     return ScanRange.of(measurements, [case.record.parts or () for case in cases])
+
+
+def _some_axial(case: PreprocessedCase) -> Iterator[Int16[np.ndarray, "x y"]]:
+    """A few axial slices whatever the view: a few from the side may all pass by the spine."""
+    if case.view == "axial":
+        yield from (case.ct_slice(k) for k in evenly_spread(case.slices, SLICES_LOOKED_AT))
+        return
+    hu = as_axial(case.ct(), case.view)
+    yield from (hu[:, :, k] for k in evenly_spread(hu.shape[2], SLICES_LOOKED_AT))
