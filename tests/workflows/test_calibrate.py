@@ -187,7 +187,7 @@ def test_temperatures_of_other_weights_are_not_used_and_damaged_ones_are_refused
     names = load_model(model).record.labels.names
     some = dict.fromkeys(names[1:], (2.0, 2.0))
     save_calibration(Calibration(str(load_model(model).sha256), some), model)
-    with pytest.raises(ModelError, match=rf"calibrated.json: expected a record .* no temperatures of {names[0]}"):
+    with pytest.raises(ModelError, match=rf"calibrated.json: expected a record .*no temperatures of {names[0]}"):
         open_predictor(model).choices(Request(confidence=True))
 
 
