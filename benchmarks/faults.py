@@ -72,7 +72,7 @@ COMMANDS = (
         lambda p: ["import", f"{p.work}/nnunet/nnUNetTrainer__nnUNetPlans__3d_fullres", "-o", str(p.out)],
         ("nnunet",),
         takes_files_beside=False,
-        refuses_what_is_there="expected a folder that is not there yet, or empty",
+        refuses_what_is_there="expected a new or empty folder",
     ),
     Command(
         "download",

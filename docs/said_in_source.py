@@ -191,7 +191,11 @@ class _Reader:
     def _either(self, values: Sequence[ast.AST], function: ast.FunctionDef | None, depth: int) -> list[str] | None:
         found = [self.patterns(value, function, depth + 1) for value in values]
         known = [one for some in found if some is not None for one in some]
-        return list(dict.fromkeys(known)) if known and None not in found else known or None
+        if not known:
+            return None
+        if None in found and all(_letters(one) < 15 for one in known):  # a value, or a word such as none
+            known.append(HOLE)
+        return list(dict.fromkeys(known))
 
     def _assigned(self, name: str, function: ast.FunctionDef | None, depth: int) -> list[str] | None:
         found: list[str] = []

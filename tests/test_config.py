@@ -89,7 +89,7 @@ def test_no_file_and_an_empty_file_are_the_preset(file):
     [
         ("batch_sise: 2", r"run.yaml: batch_sise: .* got 'batch_sise'; did you mean 'batch_size'\?$"),
         ("optimizer:\n  momentun: 0.5", r"optimizer.momentun: .*; did you mean 'momentum'\?$"),
-        ("network:\n  qqqq: 1", "network.qqqq: expected one of 11 known names, got 'qqqq'; known are kind, dims"),
+        ("network:\n  qqqq: 1", "network.qqqq: expected one of 11 known names, got 'qqqq'; choose from kind, dims"),
         ("batch_size: 0", "batch_size: .*greater than or equal to 1, got 0; correct the value"),
         ("batch_size: many", "batch_size: .*valid integer.*, got 'many'"),
         ("optimizer:\n  learning_rate: 0", "optimizer.learning_rate: .*greater than 0, got 0"),

@@ -77,8 +77,8 @@ sys.exit(running.run({command!r}, []))
     needed = f"{LEAST_BYTES[command] / 1e9:g} GB"
     assert done.returncode == 2
     assert done.stderr == (
-        f"error: expected {needed} of memory that may be addressed, which {command} takes to begin with, got a limit "
-        "of 0.25 GB; raise it (`ulimit -v`, or that of the job)\n"
+        f"error: expected {needed} of address space, which {command} needs to start, got a limit "
+        "of 0.25 GB; raise it (`ulimit -v`, or the job's limit)\n"
     )
 
 

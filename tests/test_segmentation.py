@@ -82,7 +82,7 @@ def test_slices_that_the_scan_does_not_have(rng, k):
 
 def test_what_does_not_fit_is_refused(rng):
     segmentation = Segmentation(LABELS, _grid(1))
-    with pytest.raises(InputError, match="expected 2 bytes a voxel for 10 structures, got 3"):
+    with pytest.raises(InputError, match="expected 2 bytes per voxel for 10 structures, got 3"):
         segmentation.append(np.zeros((3, 4, 3), np.uint8))
     with pytest.raises(GridError, match=r"expected 1 slices of \(4, 3\), got slice 0 of \(3, 4\)"):
         segmentation.append(np.zeros((2, 3, 4), np.uint8))

@@ -170,9 +170,9 @@ def _box(shape=(40, 30, 20), spacing_mm=(1.0, 2.0, 5.0), origin_mm=(-10.0, 20.0,
     return SourceGrid(shape, affine)
 
 
-ANOTHER = "it more likely belongs to another scan or patient than to a shifted scan; check that both belong together"
-CUT = "one is cut out of the other; pad or cut it"
-RESAMPLED = "it covers the same place on other voxels, so it was resampled; resample it back, nearest neighbour"
+ANOTHER = "it probably belongs to another scan or patient; check that both belong together"
+CUT = "one is a crop of the other; pad or crop it"
+RESAMPLED = "it covers the same region with other voxels, so it was resampled; resample it back with nearest neighbour"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
+NEAR = 0.6
+"""From this similarity on, a name is taken for a slip of another."""
+
 
 class TomosegError(Exception):
     """Base class of all errors of tomoseg.
@@ -90,9 +93,24 @@ def counted(number: int, one: str, many: str | None = None) -> str:
 
 
 def unknown_name_message(name: str, known: Sequence[str]) -> str:
-    """Return the message for an unknown name, with the most similar known one."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    """Return the message for an unknown name, with the known one that is near, or else with the known ones.
+
+    Args:
+        name: What was given.
+        known: The known names.
+
+    Example:
+        >>> unknown_name_message("de", ["en", "fr"])
+        "expected one of 2 known names, got 'de'; choose from en, fr"
+        >>> unknown_name_message("livr", ["liver", "spleen"])
+        "expected one of 2 known names, got 'livr'; did you mean 'liver'?"
+    """
+    if len(known) == 1:
+        return f"expected {known[0]!r}, got {name!r}; correct it"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=NEAR)
     hint = (
-        f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}"
+        f"did you mean {near[0]!r}?"
+        if near
+        else f"choose from {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}"
     )
     return f"expected one of {len(known)} known names, got {name!r}; {hint}"

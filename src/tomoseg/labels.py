@@ -82,7 +82,7 @@ class LabelSet:
             if twice:
                 raise LabelError(f"expected each structure {what} once, got twice: {', '.join(twice)}; rename one")
         if min(self.ids) < 1:
-            raise LabelError(f"expected ids from 1 up (0 is background), got {min(self.ids)}; renumber")
+            raise LabelError(f"expected ids of 1 or more (0 is background), got {min(self.ids)}; renumber")
 
     def __len__(self) -> int:
         return len(self.structures)
@@ -127,8 +127,8 @@ class LabelSet:
         alone = [name for name in self.names if counterpart(name) not in self]
         if alone:
             raise LabelError(
-                f"expected a counterpart for every structure on a side, got {', '.join(alone[:3])} without; add "
-                f"{counterpart(alone[0])}, or do without exchanged sides"
+                "expected a counterpart for every left or right structure, got none for "
+                f"{', '.join(alone[:3])}; add {counterpart(alone[0])}, or leave exchanged sides off"
             )
         return tuple(self.channel(counterpart(name)) for name in self.names)
 
@@ -173,7 +173,7 @@ class LabelSet:
             return cls(tuple(Structure(**{**d, "colour": tuple(d.get("colour", (255, 255, 255)))}) for d in dicts))
         except TypeError as error:
             raise LabelError(
-                f"expected structures with id, name, group, ..., got: {error}; write the file anew"
+                f"expected structures with id, name, group, ..., got: {error}; write the file again"
             ) from None
 
     @classmethod

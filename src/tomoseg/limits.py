@@ -49,19 +49,20 @@ _FEW_PROCESSES = 1000
 """Limit of processes and threads below which starting threads is tried; higher limits are ample for any command."""
 
 OF_MEMORY = (
-    "expected enough memory, got no more of it; lower what is held at once (--max-memory of predict, --workers of "
-    "preprocess and train, --batch-size of train, --structures of evaluate), or raise the limit (`ulimit -v`, or that "
-    "of the job)"
+    "expected enough memory, got none left; hold less at once (--max-memory of predict, --workers of "
+    "preprocess and train, --batch-size of train, --structures of evaluate), or raise the limit (`ulimit -v`, "
+    "or the job's limit)"
 )
 OF_THREADS = (
-    "expected another thread or process, got none; set OMP_NUM_THREADS=1, lower --workers where there is one, or raise "
-    "the limit (`ulimit -u`, `ulimit -v`, or that of the job)"
+    "expected another thread or process, got none; set OMP_NUM_THREADS=1, lower --workers if the command has "
+    "it, or raise the limit (`ulimit -u`, `ulimit -v`, or the job's limit)"
 )
 OF_WORKERS = (
-    "expected the worker processes to live, got one killed, most likely for want of memory; run the same command, "
-    "which goes on where it was, with fewer --workers where there is one, or raise the limit of memory"
+    "expected the worker processes to survive, got one killed, most likely for lack of memory; run the same "
+    "command again, which continues where it was, with fewer --workers if the command has it, or raise the "
+    "memory limit"
 )
-OF_FILES = "expected to open one more file, got too many that are open; lower --workers, or raise `ulimit -n`"
+OF_FILES = "expected to open one more file, got too many open files; lower --workers, or raise `ulimit -n`"
 
 
 def refusal(error: BaseException) -> str | None:
@@ -110,8 +111,8 @@ def refuse_too_little(command: str) -> None:
 
 def _too_little(command: str, needed: float, limit: int) -> str:
     return (
-        f"expected {needed / 1e9:g} GB of memory that may be addressed, which {command} takes to begin with, got a "
-        f"limit of {limit / 1e9:.2g} GB; raise it (`ulimit -v`, or that of the job)"
+        f"expected {needed / 1e9:g} GB of address space, which {command} needs to start, got a "
+        f"limit of {limit / 1e9:.2g} GB; raise it (`ulimit -v`, or the job's limit)"
     )
 
 
@@ -149,4 +150,4 @@ def _is(error: BaseException, number: int | None, numbers: set[int], words: tupl
 def _of_the_system(error: OSError) -> str:
     place = "" if error.filename is None else f"{error.filename}: "
     reason = error.strerror or error
-    return f"{place}expected to read or write it, got: {reason}; check the path, the disk and what is allowed there"
+    return f"{place}expected a readable and writable file, got: {reason}; check the path, the disk and the permissions"

@@ -130,7 +130,7 @@ def check_packed(packed: UInt8[np.ndarray, "b *shape"], structures: int) -> None
     """
     if packed.shape[0] != packed_bytes(structures):
         raise InputError(
-            f"expected {packed_bytes(structures)} bytes a voxel for {structures} structures, "
+            f"expected {packed_bytes(structures)} bytes per voxel for {structures} structures, "
             f"got {packed.shape[0]}; pack with the same label set"
         )
 

@@ -194,23 +194,25 @@ class NetworkConfig(Config):
     def _variants_fit(self) -> NetworkConfig:
         if self.attention and not self.record.has_gates:
             gated = " or ".join(name for name, record in NETWORKS.items() if record.has_gates)
-            raise ValueError(f"attention is for kind {gated}, got {self.kind}")
+            raise ValueError(f"attention applies to kind {gated}, got {self.kind}")
         return self
 
     @model_validator(mode="after")
     def _position_is_of_slices(self) -> NetworkConfig:
         if self.position and self.dims == 3:
-            raise ValueError("position is for dims 2; a block sees its slices' axis itself")
+            raise ValueError("position applies to dims 2; a block sees the axis of its slices anyway")
         return self
 
     @model_validator(mode="after")
     def _tile_fits(self) -> NetworkConfig:
         if not self.tile:
             if self.record.one_size:
-                raise ValueError(f"{self.kind} takes inputs of one size, so it needs tile, such as 96 96 or 96 96 96")
+                raise ValueError(
+                    f"{self.kind} takes inputs of a fixed size, so it needs tile, such as 96 96 or 96 96 96"
+                )
             return self
         if self.dims == 2 and self.record.any_size:
-            raise ValueError("tile is for dims 3 and for transformers; the size of slices is sampling.patch_size")
+            raise ValueError("tile applies to dims 3 and to transformers; the size of slices is sampling.patch_size")
         if len(self.tile) != self.dims or any(edge % self.stride for edge in self.tile):
             raise ValueError(f"tile needs {self.dims} edges in multiples of {self.stride}, got {self.tile}")
         return self

@@ -75,7 +75,7 @@ class NnunetNetwork(Config):
             if len(values) != count:
                 raise ValueError(f"{what} needs {count} entries for {stages} stages, got {len(values)}")
         if max(self.channels) > MOST_CHANNELS or max(*self.blocks, *self.decoder_convs) > MOST_BLOCKS:
-            raise ValueError(f"expected at most {MOST_CHANNELS} channels and {MOST_BLOCKS} blocks a stage, got more")
+            raise ValueError(f"expected at most {MOST_CHANNELS} channels and {MOST_BLOCKS} blocks per stage, got more")
         return self
 
     @model_validator(mode="after")

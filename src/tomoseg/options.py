@@ -191,8 +191,7 @@ _PLACES = r"here|processes:[1-9]\d*|ray(://[^\s/:]+:\d+)?|slurm(:[1-9]\d*)?"
 def _place(given: str) -> str:
     if not re.fullmatch(_PLACES, given):
         raise ValueError(
-            "expected here, processes:4 with the number of them, ray, ray://HOST:PORT, or slurm:8 with the number of "
-            f"jobs, got {given!r}"
+            f"expected here, processes:4 (for 4 processes), ray, ray://HOST:PORT or slurm:8 (for 8 jobs), got {given!r}"
         )
     return given
 

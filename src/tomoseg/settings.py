@@ -6,6 +6,7 @@ result. The docstring under a field is its help text and its line in the referen
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import Enum
@@ -311,6 +312,8 @@ def _first_problem(kind: type[Config], error: ValidationError) -> str:
         return f"{place}: {problem['ctx']['error']}; correct the value"
     if problem["type"] == "literal_error" and (known := re.findall(r"'([^']*)'", problem["ctx"]["expected"])):
         return f"{place}: {unknown_name_message(str(given), known)}"
+    if problem["type"] == "tuple_type":  # one alone, of what may be several
+        return f"{place}: expected a list, got {given!r}; write {json.dumps([given], default=str)}"
     message = problem["msg"]
     text = _bound(problem["type"], message.split()[-1]) or re.sub("^Input should be ", "expected ", message)
     return f"{place}: {text}, got {given!r}; correct the value"

@@ -108,7 +108,7 @@ class SourceSlices:
             if array.shape != (columns, rows, len(self.images)):
                 raise GridError(
                     f"expected an array of {(columns, rows, len(self.images))} in the file's axes, got {array.shape}; "
-                    "pass a result of this very scan"
+                    "pass a result of this scan"
                 )
             return array
         on_slices = np.zeros((len(self.images), rows, columns), array.dtype)
@@ -118,7 +118,7 @@ class SourceSlices:
             if inside.shape != (columns, rows):
                 raise GridError(
                     f"expected a grid that holds slice {number + 1} of {columns} x {rows} pixels, got {array.shape}; "
-                    "pass a result of this very scan"
+                    "pass a result of this scan"
                 )
             on_slices[number] = inside.T
         return on_slices.T

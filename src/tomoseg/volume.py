@@ -90,7 +90,7 @@ class SourceGrid:
         if array.shape != self.canonical_shape:
             raise GridError(
                 f"expected an array on the scan's grid {self.canonical_shape} in RAS+ order, "
-                f"got {array.shape}; pass a result of this very scan"
+                f"got {array.shape}; pass a result of this scan"
             )
         for target, direction in self.orientation:
             if direction < 0:
@@ -292,7 +292,7 @@ def _differences(one: SourceGrid, other: SourceGrid) -> list[str]:
     stretch_mm = np.abs(np.subtract(one.spacing_mm, other.spacing_mm)) * steps
     for axis in np.flatnonzero(stretch_mm > most).tolist():
         found.append(
-            f"voxel edges along {'xyz'[axis]} of {other.spacing_mm[axis]:.5g} mm, not {one.spacing_mm[axis]:.5g}"
+            f"voxel size along {'xyz'[axis]} of {other.spacing_mm[axis]:.5g} mm, not {one.spacing_mm[axis]:.5g}"
         )
     apart = one.canonical_affine[:3, :3] / one.spacing_mm - other.canonical_affine[:3, :3] / other.spacing_mm
     turned = 2 * np.arcsin(np.clip(np.linalg.norm(apart, axis=0).max() / 2, 0, 1))
@@ -311,7 +311,7 @@ def _likely_reason(one: SourceGrid, other: SourceGrid) -> str:
     for signs, axes in (((-1, 1, 1), "x"), ((1, -1, 1), "y"), ((-1, -1, 1), "x and y")):
         if same_shape and _farthest_mm(one, _mirrored(other, signs)) <= _tolerance_mm(one, other):
             return (
-                f"as if the signs of {axes} had been exchanged (LPS for RAS); export it again with the scan's geometry"
+                f"as if the signs of {axes} were flipped (LPS instead of RAS); export it again with the scan's geometry"
             )
     mine, theirs = np.array(_box_mm(one)), np.array(_box_mm(other))
     edges = np.maximum(one.spacing_mm, other.spacing_mm)
@@ -319,10 +319,12 @@ def _likely_reason(one: SourceGrid, other: SourceGrid) -> str:
     out_of_theirs = max(*(theirs[0] - mine[0]), *(mine[1] - theirs[1]))
     is_cut = min(out_of_mine, out_of_theirs) <= edges.min() / 2
     if is_cut and not same_shape and np.allclose(one.spacing_mm, other.spacing_mm, rtol=1e-3):
-        return "one is cut out of the other; pad or cut it to the scan's voxels"
+        return "one is a crop of the other; pad or crop it to the scan's grid"
     if (np.abs(mine - theirs) <= edges).all():
-        return "it covers the same place on other voxels, so it was resampled; resample it back, nearest neighbour"
-    return "it more likely belongs to another scan or patient than to a shifted scan; check that both belong together"
+        return (
+            "it covers the same region with other voxels, so it was resampled; resample it back with nearest neighbour"
+        )
+    return "it probably belongs to another scan or patient; check that both belong together"
 
 
 def _mirrored(grid: SourceGrid, signs: tuple[int, int, int]) -> Float[np.ndarray, "4 4"]:

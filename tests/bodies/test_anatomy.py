@@ -112,7 +112,7 @@ def test_the_radius_of_bones_is_kept_where_they_are_slender_and_where_not():
 def test_a_map_of_less_than_a_millimetre_is_refused():
     """Bodies are not drawn finer than 1.25 mm, and of such a map nothing would be left."""
     with pytest.raises(
-        InputError, match=r"expected structures of some millimetres, got a map of 0.9 x 0.9 x 1.8 mm in"
+        InputError, match=r"expected a label map at least a few millimetres across, got one of 0.9 x 0.9 x 1.8 mm in"
     ):
         build_anatomy(np.ones((9, 9, 9), np.uint8), TOTAL, np.diag([0.1, 0.1, 0.2, 1.0]))
 
@@ -121,8 +121,8 @@ def test_a_map_of_less_than_a_millimetre_is_refused():
     ("values", "message"),
     [
         (np.ones((9, 9, 1), np.uint8), r"expected a label map of two slices or more, got \(9, 9, 1\)"),
-        (np.zeros((9, 9, 9), np.uint8), "expected a label map with structures in it, got an empty one"),
-        (np.full((9, 9, 9), 200, np.uint8), "expected values that stand for structures, got 200 too"),
+        (np.zeros((9, 9, 9), np.uint8), "expected a label map with at least one structure, got an empty"),
+        (np.full((9, 9, 9), 200, np.uint8), "expected a name for every value, got none for 200"),
     ],
 )
 def test_maps_that_cannot_be_used(values, message):

@@ -206,17 +206,19 @@ def test_a_view_that_shows_nothing_is_refused_after_some_tries():
     values = np.zeros((60, 50, 60), np.uint8)
     values[5, 5, 5], values[55, 45, 55] = LABELS["liver"].id, LABELS["spleen"].id
     view = {"whole_share": 0, "height_mm": (20, 20), "narrow_share": 1, "narrow_mm": (20, 20), "spine_share": 0}
-    with pytest.raises(InputError, match=r"the map: expected a structure in one of 8 fields of view, got none in any"):
+    with pytest.raises(
+        InputError, match=r"the map: expected a structure in at least one of 8 fields of view, got none; raise"
+    ):
         make_body(build_anatomy(values, LABELS, AFFINE, "the map"), 0, changed(view=view), GRID)
 
 
 @pytest.mark.parametrize(
     ("ranges", "message"),
     [
-        ({"shape": {"size": (1.2, 0.8)}}, "expected the lower end first"),
+        ({"shape": {"size": (1.2, 0.8)}}, "expected the lower bound first,"),
         ({"shape": {"size": (0, 1)}}, "expected numbers above 0"),
         ({"scanner": {"noise_hu": (float("nan"), 3)}}, "expected a finite number"),
-        ({"disease": {"cysts": (3, 1)}}, "expected two numbers from 0 up, the lower one first"),
+        ({"disease": {"cysts": (3, 1)}}, "expected two numbers of 0 or more, the lower one first,"),
         ({"view": {"table_share": 2}}, "less than or equal to 1"),
     ],
 )
@@ -226,7 +228,7 @@ def test_ranges_that_cannot_be(ranges, message):
 
 
 def test_refusals():
-    with pytest.raises(InputError, match="expected a seed from 0 up, got -1"):
+    with pytest.raises(InputError, match="expected a seed of 0 or more, got -1"):
         make_body(anatomy(), -1)
     with pytest.raises(InputError, match=r"expected voxels of 0.3 mm or more, got \(0.1, 1, 1\)"):
         make_body(anatomy(), 0, spacing_mm=(0.1, 1, 1))

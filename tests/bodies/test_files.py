@@ -65,15 +65,15 @@ def test_maps_that_cannot_be_used(tmp_path, label_map):
         find_sources([tmp_path / "none.nii.gz"])
     other = tmp_path / "other_total.nii.gz"
     write_nifti(other, np.full((60, 50, 30), 200, np.uint8), GRID)
-    with pytest.raises(LabelError, match="expected only values that have a name, got 200"):
+    with pytest.raises(LabelError, match="expected a name for every value, got none for 200"):
         read_anatomy(other)
     flat = tmp_path / "flat_total.nii.gz"
     write_nifti(flat, block_map()[:, :, 10:11], SourceGrid((60, 50, 1), AFFINE))
-    with pytest.raises(InputError, match="expected a label map of two slices or more"):
+    with pytest.raises(InputError, match="expected a label map of at least two slices,"):
         read_anatomy(flat)
     empty = tmp_path / "empty_total.nii.gz"
     write_nifti(empty, np.zeros((60, 50, 30), np.uint8), GRID)
-    with pytest.raises(InputError, match="expected a label map with structures in it, got an empty one"):
+    with pytest.raises(InputError, match="expected a label map with at least one structure, got an empty"):
         read_anatomy(empty)
 
 
@@ -100,13 +100,13 @@ def test_the_phantoms_anatomy_has_its_flesh():
     body = make_body(anatomy, 2, PLAIN, (9.0, 9.0, 9.0))
     inside = body.volume.hu[body.numbers == 0]
     assert ((inside > -130) & (inside < -70)).sum() > 1000  # fat
-    with pytest.raises(InputError, match="expected a seed from 0 up, got -1"):
+    with pytest.raises(InputError, match="expected a seed of 0 or more, got -1"):
         procedural_anatomy(-1)
 
 
 @pytest.mark.parametrize(
     ("seed", "edge", "message"),
-    [(-1, 3.0, "expected a seed from 0 up, got -1"), (0, 0.1, r"expected voxels of 0.3 mm or more, got \(0.1, ")],
+    [(-1, 3.0, "expected a seed of 0 or more, got -1"), (0, 0.1, r"expected voxels of 0.3 mm or more, got \(0.1, ")],
 )
 def test_a_request_that_cannot_be_met_is_refused_before_maps_are_read(tmp_path, seed, edge, message):
     with pytest.raises(InputError, match=message):
@@ -143,18 +143,18 @@ def _far_apart() -> np.ndarray:
 @pytest.mark.parametrize(
     ("values", "ranges", "message"),
     [
-        (np.full((20, 20, 20), 200, np.uint8), "", "expected only values that have a name, got 200"),
+        (np.full((20, 20, 20), 200, np.uint8), "", "expected a name for every value, got none for 200"),
         (block_map()[:, :, 10:11], "", "expected a label map of two slices or more, got (60, 50, 1); pass a whole one"),
-        (np.zeros((20, 20, 20), np.uint8), "", "expected a label map with structures in it, got an empty one"),
+        (np.zeros((20, 20, 20), np.uint8), "", "expected a label map with at least one structure, got an empty"),
         (
             _far_apart(),
             "view: {whole_share: 0, height_mm: [20, 20], narrow_share: 1, narrow_mm: [20, 20], spine_share: 0}",
-            "expected a structure in one of 8 fields of view, got none in any; raise view.height_mm or view.narrow_mm",
+            "expected a structure in at least one of 8 fields of view, got none; raise view.height_mm or",
         ),
-        (block_map(), "view: {height_mm: [300, 40]}", "expected the lower end first, got [300.0, 40.0]"),
+        (block_map(), "view: {height_mm: [300, 40]}", "expected the lower bound first, got [300.0, 40.0]"),
         (block_map(), "view: {height_mm: [-5, 40]}", "expected numbers above 0, got [-5.0, 40.0]"),
         (block_map(), "devices: {pacemaker_share: 1.5}", "less than or equal to 1"),
-        (block_map(), "disease: {cysts: [3, 1]}", "expected two numbers from 0 up, the lower one first"),
+        (block_map(), "disease: {cysts: [3, 1]}", "expected two numbers of 0 or more, the lower one first,"),
         (block_map(), "view: {heigth_mm: [40, 60]}", "height_mm"),
     ],
     ids=["unknown id", "one slice", "no body", "empty views", "order", "negative", "share", "counts", "key"],

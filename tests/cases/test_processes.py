@@ -77,7 +77,7 @@ def test_what_is_not_of_one_case_ends_the_command(tmp_path):
 
 
 def test_workers_that_die_at_once(tmp_path):
-    with pytest.raises(ConfigError, match=r"expected the worker processes to live, got one killed.*__main__"):
+    with pytest.raises(ConfigError, match=r"expected the worker processes to survive, got one killed,.*__main__"):
         list(run_cases(Noting(tmp_path, broken="dies"), ["a", "b"], TWO))
 
 

@@ -105,7 +105,9 @@ def test_what_is_not_of_one_case_ends_the_command_and_the_jobs(queue, tmp_path):
 
 def test_another_version_on_a_node(queue, tmp_path):
     queue.job = lambda output: Serving(output, "0.0.1")()
-    with pytest.raises(ConfigError, match=r"expected tomoseg 0\.0\.1 on all machines, got \S+ on \S+; install one ver"):
+    with pytest.raises(
+        ConfigError, match=r"expected tomoseg 0\.0\.1 on all machines, got \S+ on \S+; install the same"
+    ):
         do(Noting(tmp_path / "notes"), ["a", "b"], tmp_path)
 
 
@@ -123,7 +125,9 @@ def test_nodes_that_compute_otherwise(queue, tmp_path):
 
 def test_no_job_is_left(queue, tmp_path):
     queue.job = lambda output: None
-    with pytest.raises(ConfigError, match=r"jobs 17 of SLURM to do all, got 2 of 2 not done by jobs none of which beg"):
+    with pytest.raises(
+        ConfigError, match=r"jobs 17 to finish all scans, got 2 of 2 unfinished by jobs none of which started"
+    ):
         do(Noting(tmp_path / "notes"), ["a", "b"], tmp_path)
 
 
@@ -143,12 +147,12 @@ def test_the_same_command_looks_on_at_jobs_that_go_on(queue, tmp_path):
 
 def test_who_joins_by_hand_is_not_disturbed(queue, tmp_path):
     Leases(tmp_path / "out").claim("a")
-    with pytest.raises(ConfigError, match=r"expected nobody at work there, got 1 that are; wait for them"):
+    with pytest.raises(ConfigError, match=r"expected no other jobs writing to it, got 1 at work; wait for them"):
         do(Noting(tmp_path / "notes"), ["a", "b"], tmp_path)
 
 
 def test_what_it_needs(queue, tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match="expected a folder of results that all nodes share, got none; name one with"):
+    with pytest.raises(ConfigError, match="expected an output folder that all nodes share, got none; name one with"):
         list(run_cases(Noting(tmp_path), ["a"], SLURM))
     assert list(run_cases(Noting(tmp_path), [], SLURM, folders=Folders((), tmp_path))) == []
     monkeypatch.setattr(module.shutil, "which", lambda name: None)
@@ -168,7 +172,7 @@ def test_what_sbatch_is_asked_for():
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"on": "slurm:0"}, "expected here, processes:4 with the number of them, ray, ray://HOST:PORT, or slurm:8"),
+        ({"on": "slurm:0"}, "expected here, processes:4 (for 4 processes), ray, ray://HOST:PORT or slurm:8 (for 8"),
         ({"on": "ray://head"}, "expected here, processes:4"),
         ({"on": "here", "cpus": 2}, "expected --on ray or slurm with --cpus, got --on here; correct"),
         ({"on": "processes:2", "gpus": 1}, "expected --on ray or slurm with --gpus, got --on processes:2"),

@@ -67,7 +67,7 @@ def test_what_slurm_does_not_take(cluster, scans, tmp_path, capfd):
     _, env = cluster
     model = make_model(tmp_path / "model")
     assert begin(scans, tmp_path / "out", model, env, "--on", "slurm", "--sbatch", "partition=none").wait(100) == 2
-    assert "expected SLURM to take 8 jobs, got:" in capfd.readouterr().err
+    assert "expected SLURM to accept 8 jobs, got:" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("script", ["predict.sh", "train.sh"])

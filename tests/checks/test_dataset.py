@@ -75,7 +75,7 @@ def test_two_swapped_pairs_are_a_mirrored_scan():
     wrong = {"lung_left": masks["kidney_right"], "lung_right": masks["kidney_left"]}
     wrong |= {"kidney_left": masks["kidney_right"], "kidney_right": masks["kidney_left"]}
     (found,) = [f for f in check_cases([facts(volume, wrong)]) if f.kind == "mirrored"]
-    assert found.text.startswith("All 2 left structures lie to the right of their right ones")
+    assert found.text.startswith("All 2 left structures lie to the right of their right counterparts.")
 
 
 @pytest.mark.parametrize("axis", [1, 2])
@@ -145,8 +145,8 @@ def test_empty_masks_are_told_one_by_one_where_they_are_rare():
     ]
     found = [f for f in check_cases(with_empties) if f.kind == "empty"]
     assert [(f.case, f.structure) for f in found] == [("", None), ("c3", "lung")]
-    assert "Masks without a voxel: 5, of 1 structure (prostate in 5 of 10 cases)" in found[0].text
-    assert "it is there in 9 of 10 cases" in found[1].text
+    assert "Empty masks: 5, of 1 structure (prostate in 5 of 10 cases)" in found[0].text
+    assert "is present in 9 of 10 cases" in found[1].text
 
 
 def test_a_scan_of_one_value():

@@ -33,9 +33,9 @@ def test_blank_and_repeated_slices_are_counted_from_the_feet():
     facts, (blank, repeated) = looked_at(hu)
     assert (facts.blank, facts.repeated) == ((4, 5), (8,))
     assert blank.kind == "blank slices"
-    assert blank.message.startswith("2 slices between others hold one value only (number 4, 5 from the feet)")
+    assert blank.message.startswith("2 slices between others have a single value (number 4, 5 from the feet)")
     assert repeated.kind == "repeated slices"
-    assert repeated.message.startswith("1 slices are the one below them to the last voxel (number 8 from the feet)")
+    assert repeated.message.startswith("1 slices are identical to the one below them (number 8 from the feet)")
 
 
 def test_one_voxel_makes_another_slice():

@@ -31,8 +31,8 @@ def test_an_ordinary_small_scan_has_no_warning(low, high):
     [
         (0, 0, "Every voxel is 0 HU, a scan was expected."),
         (-1024, -1024, "Every voxel is -1024 HU, a scan was expected."),
-        (-199, 1500, "The lowest value is -199 HU, air near -1000 was expected."),
-        (-1000, 99, "The highest value is 99 HU, bone or contrast above 100 was expected."),
+        (-199, 1500, "The lowest value is -199 HU; expected air near -1000."),
+        (-1000, 99, "The highest value is 99 HU; expected bone or contrast above 100."),
     ],
 )
 def test_values_that_are_hardly_hu(low, high, sentence):
@@ -50,7 +50,7 @@ def test_spacing_at_the_limits_is_ordinary(spacing):
 )
 def test_extreme_spacing(spacing, text):
     (warning,) = check_scan(scan(-1000, 1000, spacing))
-    assert warning.message.startswith(f"Voxels measure {text}, edges from 0.2 to 10 mm were expected.")
+    assert warning.message.startswith(f"Voxels measure {text}; expected edges of 0.2 to 10 mm.")
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_an_unsigned_label_map_of_many_names():
     volume = Volume.from_array(labels, np.eye(4))
     _, (notice,) = value_facts(volume, thin_slices(volume))
     assert notice.kind == "label map"
-    assert notice.message.startswith("Values run from 0 to 117 in even patches")
+    assert notice.message.startswith("Values run from 0 to 117 in uniform patches;")
 
 
 @pytest.mark.parametrize("padding", [-2000, -3024])

@@ -43,7 +43,7 @@ def test_understood(command, theirs, ours):
         (
             "predict",
             "-i ct -o out -ta total",
-            "got -ta; -m names the model's folder, a packaged one or one that `tomoseg fetch` lists",
+            "got -ta; -m takes a model folder, a packaged model or one that `tomoseg fetch` lists, and",
         ),
         ("predict", "-i ct -o out -d Dataset003_Liver", "got -d Dataset003_Liver; -m names"),
         ("predict", "-i ct -o out -p nnUNetPlans", "got -p nnUNetPlans; -m names"),
@@ -56,7 +56,7 @@ def test_understood(command, theirs, ours):
         ("train", "p -o r -f 0", "tomoseg train --folds 5` trains all of them"),
         ("train", "p -o r --npz", "predict --confidence"),
         ("train", "p -o r --c", "the same command goes on where it was"),
-        ("train", "3 3d_fullres 0", "numbers of datasets, configurations and folds are none here"),
+        ("train", "3 3d_fullres 0", "there are no numbers of datasets, configurations or folds here"),
         ("preprocess", "-d 3", "the dataset's folder itself comes first"),
         ("evaluate", "-djfile a", "masks are compared by their names"),
     ],

@@ -64,7 +64,7 @@ class TestPlan:
 
     def test_a_dataset_that_is_not_there(self, tmp_path, capsys):
         assert run("plan", tmp_path / "nothing") == 2
-        assert "expected a dataset's folder, got no such folder; check the path" in capsys.readouterr().err
+        assert "expected a dataset folder, got no such folder; check the path" in capsys.readouterr().err
 
 
 class TestPreprocess:

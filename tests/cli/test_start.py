@@ -98,7 +98,7 @@ class TestHelp:
             [sys.executable, "-m", "tomoseg", "labels", "none"], capture_output=True, text=True, check=False
         )
         assert done.returncode == 2
-        assert done.stderr == "error: none: expected a dataset's folder, got no such folder; check the path\n"
+        assert done.stderr == "error: none: expected a dataset folder, got no such folder; check the path\n"
 
     @pytest.mark.parametrize(
         ("argv", "message"),

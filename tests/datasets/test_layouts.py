@@ -150,9 +150,9 @@ class TestMeta:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("image_id;split\na;trian\n", "expected a split train, val or test, got 'trian' for a"),
+            ("image_id;split\na;trian\n", "expected train, val or test as the split, got 'trian' for a"),
             ("image_id;split\na;train\na;val\n", "expected each case once, got a twice"),
-            ("image_id;split\nx;train\n", "expected the names of case folders under image_id, got none of them"),
+            ("image_id;split\nx;train\n", "expected names of case folders in the column image_id, got none; correct"),
             ("case;split\na;train\n", "expected a column image_id, got case, split"),
         ],
     )
@@ -230,7 +230,7 @@ class TestLabelMaps:
         (tmp_path / "labels.json").write_text('{"1": "liver"}')
         dataset = find_dataset(tmp_path)
         with pytest.raises(
-            LabelError, match=r"expected only values that have a name, got 9; name them in labels\.json"
+            LabelError, match=r"expected a name for every value, got none for 9; name them in labels\.json"
         ):
             as_lists(dataset.cases[0], dataset.labels)
 
@@ -365,8 +365,8 @@ class TestDatasetJson:
             ({"labels": {"liver": 1, "ignore": 2}}, "expected every voxel to be labelled, got a label 'ignore'"),
             ({"labels": {"liver": [1, 0]}}, r"expected a region's values from 1 to 65535, got 'liver': \(1, 0\)"),
             ({"labels": {"liver": []}}, "expected a region's values from 1 to 65535"),
-            ({"labels": ["liver"]}, "expected 'labels' that name the structures"),
-            ([], "expected 'labels' that name the structures"),
+            ({"labels": ["liver"]}, "expected 'labels' with the structures' names,"),
+            ([], "expected 'labels' with the structures' names,"),
             ({"labels": {"liver": 1}, "channel_names": {"0": "T1", "1": "T2"}}, "expected one channel, CT, got 2"),
             (
                 {"labels": {"liver": 1}, "file_ending": ".png"},
@@ -381,15 +381,15 @@ class TestDatasetJson:
             ({"labels": {"liver": 1}, "training": ["a"]}, "expected an image and a label each, got a"),
             (
                 {"labels": {"liver": 1}, "training": [{"image": "../a.nii", "label": "x.nii"}]},
-                r"expected paths inside of the dataset's folder, got '(x\.nii|\.\./a\.nii)'",
+                r"expected paths inside the dataset's folder, got '(x\.nii|\.\./a\.nii)'",
             ),
             (
                 {"labels": {"liver": 1}, "training": [{"image": "a.nii", "label": "/etc/passwd"}]},
-                "expected paths inside of the dataset's folder, got '/etc/passwd'",
+                "expected paths inside the dataset's folder, got '/etc/passwd'",
             ),
             (
                 {"labels": {"liver": 1}, "training": [{"image": 5, "label": "labelsTr/a.nii.gz"}]},
-                "expected paths inside of the dataset's folder, got 5",
+                "expected paths inside the dataset's folder, got 5",
             ),
         ],
     )

@@ -118,7 +118,7 @@ def test_what_cannot_be_used_is_refused(tmp_path):
     with pytest.raises(DatasetError, match=r"expected masks \(.nii.gz, .seg.nrrd, .nrrd, .mha, .*\), got another"):
         find_mask_cases(tmp_path / "notes.txt")
     (tmp_path / "x.labels.json").write_text('{"1": "liver"}')
-    with pytest.raises(LabelError, match="expected only values that have a name, got 2"):
+    with pytest.raises(LabelError, match="expected a name for every value, got none for 2"):
         OpenMasks(find_mask_cases(tmp_path / "x.nii.gz")[0])
 
 

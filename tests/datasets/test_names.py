@@ -74,7 +74,7 @@ def test_cases_whose_folders_would_be_one_on_other_disks_are_refused(tmp_path, f
         write_case(tmp_path / name, "liver")
     if len(list(tmp_path.iterdir())) < 2:
         pytest.skip("this disk does not tell capitals apart")
-    with pytest.raises(DatasetError, match=r"names of cases that differ in more than .*, got Anna at .* and anna at"):
+    with pytest.raises(DatasetError, match=r"case names that differ in more than .*, got Anna at .* and anna at"):
         find(tmp_path)
 
 

@@ -98,7 +98,7 @@ def test_a_label_map_with_its_record_is_a_case_too(predicted):
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (lambda folder: (folder.parent / "scans" / "a.nii.gz").unlink(), "expected the scan where it was predicted"),
+        (lambda folder: (folder.parent / "scans" / "a.nii.gz").unlink(), "expected the scan at the path that it was"),
         (lambda folder: [path.unlink() for path in (folder / "a").glob("*.nii.gz")], "expected masks as .nii.gz"),
         (
             lambda folder: (folder / "a" / "prediction.json").write_text(

@@ -232,7 +232,7 @@ def test_of_several_series_it_is_the_one_that_the_masks_lie_on(tmp_path):
     write_liver(tmp_path / "a" / "segmentations" / "liver.nii.gz")
     assert_is_the_scan(find_dataset(tmp_path))
     told = [str(notice) for notice in read_case(find_dataset(tmp_path).cases[0]).warnings]
-    assert any("There are 2 series; number 2 was taken, on which the masks lie." in text for text in told)
+    assert any("There are 2 series; number 2, on which the masks lie, was used." in text for text in told)
 
 
 def test_where_masks_lie_on_no_series_it_is_the_one_that_predict_takes(tmp_path):
@@ -241,4 +241,4 @@ def test_where_masks_lie_on_no_series_it_is_the_one_that_predict_takes(tmp_path)
     names(tmp_path)
     volume = read_case(find_dataset(tmp_path).cases[0])
     assert volume.shape == (7, 6, 6)
-    assert any(str(one).endswith("Its masks decide: see that they are of this one.") for one in volume.warnings)
+    assert any(str(one).endswith("The masks decide: check that they belong to this one.") for one in volume.warnings)

@@ -83,5 +83,5 @@ def test_own_splits_that_divide_a_patient_are_refused():
 
 @pytest.mark.parametrize("shares", [(-0.1, 0), (0, -0.1), (0.5, 0.5), (1, 0)])
 def test_shares_out_of_range_are_refused(shares):
-    with pytest.raises(InputError, match="expected shares from 0 up and below 1 together"):
+    with pytest.raises(InputError, match="expected shares of 0 or more that add up to less"):
         assign_splits([case("a")], *shares, 0)

@@ -72,7 +72,7 @@ def test_atlas_keeps_the_count_with_the_best_dice():
 def test_refusals(fit):
     with pytest.raises(InputError, match="at least one training case"):
         fit([], 2)
-    with pytest.raises(InputError, match="2 bytes a voxel for 9 structures"):
+    with pytest.raises(InputError, match="2 bytes per voxel for 9 structures"):
         fit([case()], 9)
 
 

@@ -91,5 +91,5 @@ def test_scores_are_those_of_boolean_arithmetic(structures, seed, density):
 
 
 def test_bytes_that_do_not_fit_are_refused():
-    with pytest.raises(InputError, match="expected 2 bytes a voxel for 9 structures, got 1"):
+    with pytest.raises(InputError, match="expected 2 bytes per voxel for 9 structures, got 1"):
         OverlapCounter(9).add(np.zeros((1, 2, 2), np.uint8), np.zeros((1, 2, 2), np.uint8))

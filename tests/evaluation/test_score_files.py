@@ -41,7 +41,7 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"expected scores, got: No such file or directory; name a folder"):
         read_scores(tmp_path)
     (tmp_path / "scores.csv").write_text("case,dice\na,0.5\n")
-    with pytest.raises(InputError, match=r"expected the columns of scores.csv, got: .*; evaluate anew"):
+    with pytest.raises(InputError, match=r"expected the columns of scores.csv, got: .*; evaluate again"):
         read_scores(tmp_path)
     (tmp_path / "scores.csv").write_text(",".join(["case", "patient", "structure"]) + "\na,b,c\n")
     with pytest.raises(InputError, match="expected the columns"):

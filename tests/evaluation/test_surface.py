@@ -150,5 +150,5 @@ def test_an_empty_mask_has_no_surface():
 
 @pytest.mark.parametrize("spacing", [(0.0, 1.0, 1.0), (1.0, -1.0, 1.0), (1.0, 1.0, np.nan)])
 def test_no_spacing_is_refused(spacing):
-    with pytest.raises(InputError, match=r"expected a spacing above 0 mm, got .*; mend the geometry"):
+    with pytest.raises(InputError, match=r"expected a spacing above 0 mm, got .*; correct the scan's"):
         surface_of(voxels((2, 2, 2), (0, 0, 0)), spacing)

@@ -281,9 +281,9 @@ class TestGeometry:
     @pytest.mark.parametrize(
         ("columns", "pixdim", "edges", "used"),
         [
-            ((1, 1, 1), (2, 3, 4), (2, 3, 4), "pixdim are used"),  # unit columns
-            ((2, 2, 0.8), (2, 2, 0.5), (2, 2, 0.5), "pixdim are used"),  # the thickness in place of the step
-            ((2, 2, 4), (1, 1, 1), (2, 2, 4), "the sform are used, as pixdim was never set"),
+            ((1, 1, 1), (2, 3, 4), (2, 3, 4), "pixdim is used"),  # unit columns
+            ((2, 2, 0.8), (2, 2, 0.5), (2, 2, 0.5), "pixdim is used"),  # the thickness in place of the step
+            ((2, 2, 4), (1, 1, 1), (2, 2, 4), "the sform is used, as pixdim was never set"),
         ],
     )
     def test_edges_that_disagree_are_told_and_are_one_size_in_results(

@@ -296,7 +296,7 @@ def test_with_flips_left_structures_of_a_scan_are_the_right_ones_of_its_mirror_i
 def test_flips_are_refused_where_a_structure_has_no_counterpart():
     for name in ("kidney_left", "Right Kidney", "parotid-L", "rein gauche"):
         sided = LabelSet((Structure(1, "liver"), Structure(2, name)))
-        with pytest.raises(ConfigError, match=f"counterpart of every structure for flips, got {name} without"):
+        with pytest.raises(ConfigError, match=f"of every structure, for flips, got none for {name}"):
             Predictor(make_model(GRIDS["native"], sided), CPU).choices(Request(flips=True))
 
 

@@ -42,7 +42,7 @@ def test_values_that_have_words_are_told_and_a_name_may_be_left_off():
 def test_a_part_that_is_a_sentence_of_its_own_is_told_too():
     tilt = (
         "The gantry was tilted by 12.5 degrees against the table; each slice was moved within its plane onto a "
-        "straight grid. Masks can be brought back onto the slices."
+        "straight grid. Masks can be mapped back onto the slices."
     )
     told = sentence(tilt, "fr")
     assert told.startswith(
@@ -52,7 +52,7 @@ def test_a_part_that_is_a_sentence_of_its_own_is_told_too():
 
 
 def test_names_before_a_sentence_stay_and_what_is_gathered_of_many_is_told():
-    text = "Every voxel is {} HU, a scan was expected. Check that the right file was exported."
+    text = "Every voxel is {} HU; expected a scan. Check that the right file was exported."
     notices = [(f"s{n}", Notice(text.format(n), "one value")) for n in (3, 4)]
     (together,) = gathered(notices)
     assert sentence(str(together), "fr") == (

@@ -86,7 +86,7 @@ def test_one_network_of_several_has_a_name(tmp_path):
 
 @pytest.mark.parametrize("name", packaged_models())
 def test_they_are_not_changed(name, tmp_path):
-    with pytest.raises(ModelError, match="expected a model folder of your own, got a packaged model; copy"):
+    with pytest.raises(ModelError, match="expected your own model folder, got a packaged model; copy"):
         check_is_own(packaged_models()[name])
     check_is_own(tmp_path)
 

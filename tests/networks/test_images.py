@@ -88,5 +88,5 @@ def test_where_a_slice_lies_is_the_last_channel_and_the_opposite_from_the_other_
 
 
 def test_blocks_are_not_told_where_they_lie():
-    with pytest.raises(ConfigError, match="position is for dims 2"):
+    with pytest.raises(ConfigError, match="position applies to dims"):
         NetworkConfig(dims=3, position=True)

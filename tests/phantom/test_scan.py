@@ -255,7 +255,7 @@ def test_other_voxels_show_the_same_body_in_the_same_place():
 
 
 def test_refusals():
-    with pytest.raises(InputError, match="expected a seed from 0 up, got -1"):
+    with pytest.raises(InputError, match="expected a seed of 0 or more, got -1"):
         make_phantom(-1)
     with pytest.raises(InputError, match=r"expected voxels of 0.5 mm or more, got \(0.1, 3, 3\)"):
         make_phantom(0, spacing_mm=(0.1, 3, 3))

@@ -87,7 +87,7 @@ def test_the_legend_names_what_is_seen_largest_first(tmp_path):
 
 
 def test_masks_of_other_labels_are_refused(tmp_path):
-    with pytest.raises(InputError, match="expected 1 bytes a voxel for 2 structures, got 2"):
+    with pytest.raises(InputError, match="expected 1 bytes per voxel for 2 structures, got 2"):
         draw(tmp_path, sample(np.zeros((9, 40, 40), bool)))
     assert list(tmp_path.iterdir()) == []
 

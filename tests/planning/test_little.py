@@ -24,8 +24,8 @@ def test_the_bad_first_experience():
     lines = why_little(replace(RUN, slices=136, steps=17, minutes=3.0, grid_mm=1.5, scan_mm=4.0, last_loss=2.0))
     assert lines[0] == "this run found next to nothing: best validation Dice 0.000"
     assert lines[1] == (
-        "the grid has pixels of 1.5 mm where the scans have 4 mm: each step takes about 7 times as long and sees "
-        "nothing more; preprocess again with --grid.spacing-mm 4, or let it be planned"
+        "the grid has pixels of 1.5 mm where the scans have 4 mm: each step takes about 7 times as long and shows "
+        "no more detail; preprocess again with --grid.spacing-mm 4, or let it be planned"
     )
     assert lines[2].startswith(
         "17 steps saw 136 slices, and some 6300 are wanted for 2 structures: go on to about 139 min"
@@ -65,7 +65,7 @@ def test_no_emphasis():
 
 
 def test_without_a_usual_cause():
-    assert "no usual cause was found: look at `tomoseg preview`" in told()
+    assert "no usual cause was found: check with `tomoseg preview`" in told()
 
 
 def test_many_names_are_counted():

@@ -9,7 +9,7 @@ from tomoseg.planning.outlook import outlook
         (100, "Expect next to nothing. 12 minutes would do."),
         (2000, "Expect rough masks, and small structures to be missed. 12 minutes would do."),
         (6000, "Expect some small structures to be missed. 12 minutes would do."),
-        (7050, "That is enough for all that is not small; more time still helps."),
+        (7050, "That is enough for all but small structures; more time still helps."),
     ],
 )
 def test_what_may_be_expected(slices, expected):

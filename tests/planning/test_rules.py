@@ -71,7 +71,7 @@ class TestChosen:
 
     def test_memory_that_holds_no_plan(self):
         with pytest.raises(
-            ConfigError, match=r"expected 0\.50 GB of memory at least, .* 80 x 48 pixels .* got 0\.30 GB"
+            ConfigError, match=r"expected 0\.50 GB of memory or more, which .* 80 x 48 pixels .* got 0\.30 GB"
         ):
             choose_size(sizes(fingerprint()), 1, means(memory=300_000_000), NOTHING)
 

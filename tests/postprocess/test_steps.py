@@ -113,5 +113,5 @@ def test_label_maps_lose_to_background_and_gain_from_it():
     assert (found.values[1:4, 1:4, 1] == 1).all()
     kept = apply_to_map(label_map, {"s1": (PostprocessStep("closing", 1.0),)})
     assert kept.values[7, 2, 1] == 1  # what another structure has stays its own
-    with pytest.raises(ConfigError, match=r"expected probabilities .* leave --ml off, or crf out"):
+    with pytest.raises(ConfigError, match=r"expected separate probabilities.* leave --ml off, or crf out"):
         apply_to_map(label_map, {"s0": (PostprocessStep("crf", 3.0),)})

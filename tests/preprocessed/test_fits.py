@@ -99,5 +99,5 @@ def test_a_dataset_without_any_of_the_model_s_structures_is_refused(tmp_path):
 
 
 def test_the_grid_must_be_the_model_s(tmp_path):
-    with pytest.raises(DatasetError, match=r"expected the model's grid .*'spacing'"):
+    with pytest.raises(DatasetError, match=r"expected the model's grid, with mode spacing.*, got mode native"):
         fitted(LABELS.names, GridConfig(mode="spacing"), make_dataset(tmp_path))

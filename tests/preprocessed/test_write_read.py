@@ -153,7 +153,7 @@ def test_training_cases_have_no_masks_on_the_scans_grid(tmp_path, hu, masks):
     case = write(tmp_path / "c", make_case(hu, masks, 19), HALF, keep_native=False)
     assert case.scan_hu() is None
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == sorted([CASE_RECORD, CT, MASKS])
-    with pytest.raises(DatasetError, match=r"c0: expected masks on the scan's own grid, which only validation and"):
+    with pytest.raises(DatasetError, match=r"c0: expected masks on the scan's own grid, got a training case, which"):
         case.native_masks_slice(0)
 
 

@@ -165,7 +165,7 @@ def test_a_job_is_cancelled_and_removed(server, tmp_path):
         (
             {"uploads": ["x"], "model": "huh"},
             404,
-            "model: expected one of 1 known names, got 'huh'; did you mean 'hu'?",
+            "model: expected 'hu', got 'huh'; correct it",
         ),
         (
             {"uploads": ["x"], "options": {"roi_subset": ["bal"]}},

@@ -100,7 +100,9 @@ def test_a_killed_process_ends_the_others_and_the_state_stays(dataset, tmp_path)
 
 
 def test_a_batch_has_a_slice_for_each_process(dataset):
-    with pytest.raises(TrainingError, match="expected batches of a slice a process or more, got 4 for 5 processes"):
+    with pytest.raises(
+        TrainingError, match="expected a batch_size of at least one slice per process, got 4 for 5 processes"
+    ):
         build_run(Preprocessed(dataset), make_config(batch_size=4), ranks=Ranks(0, 5))
 
 

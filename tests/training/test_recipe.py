@@ -330,7 +330,7 @@ def test_early_stopping_waits_for_so_many_validations(dataset, tmp_path, monkeyp
 def test_force_goes_on_with_other_settings(dataset, tmp_path):
     train_run(dataset, tmp_path, make_config(epochs=1))
     changed = make_config(epochs=2, batch_size=6, optimizer=OptimizerConfig(learning_rate=0.5))
-    with pytest.raises(TrainingError, match="go on with --force"):
+    with pytest.raises(TrainingError, match="with --force"):
         train_run(dataset, tmp_path, changed)
     outcome = train_run(dataset, tmp_path, changed, force=True)
     assert [record["epoch"] for record in outcome.history] == [1, 2]
@@ -435,7 +435,7 @@ def test_another_dataset_is_refused(dataset, tmp_path):
         ("unknown", "masks"),
         ("tested", "validation cases and masks"),
     ):
-        with pytest.raises(TrainingError, match=f"this run began with, got other {what} in .*{name}"):
+        with pytest.raises(TrainingError, match=f"started with, got different {what} in .*{name}"):
             train_run(tmp_path / name, tmp_path / "run", config)
 
 
@@ -629,7 +629,7 @@ def test_a_budget_that_ends_before_a_curriculum_moves_on_is_warned_of(tmp_path, 
     make_dataset(tmp_path)
     config = make_config(curriculum=CurriculumConfig(enabled=True), **budget)  # an epoch is 3 steps
     warnings = warnings_of(build_run(Preprocessed(tmp_path), config))
-    assert [text.startswith("the curriculum moves on as an epoch begins") for text in warnings] == [True] * warned
+    assert [text.startswith("the curriculum advances when an epoch starts") for text in warnings] == [True] * warned
 
 
 def test_validation_cases_without_references_still_give_a_model(tmp_path):

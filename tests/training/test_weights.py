@@ -103,5 +103,7 @@ def test_settings_do_not_take_over_an_imported_network(tmp_path):
     imported = NnunetNetwork(kind="plain_conv_unet", channels=(4, 8), **edges)
     record = replace(make_model(LABELS, 0).record, network=imported)
     for config in (TrainConfig(), TrainConfig(network=NetworkConfig(channels=(8, 16, 24)))):
-        with pytest.raises(TrainingError, match="model of tomoseg's own to start from, got an imported one; start afr"):
+        with pytest.raises(
+            TrainingError, match="model of tomoseg's own to start from, got an imported one; start from scr"
+        ):
             fitted_to(config, record)

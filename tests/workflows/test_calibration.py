@@ -22,7 +22,7 @@ def test_an_axial_dataset_serves_a_network_of_any_view(tmp_path):
         assert image.shape[-2:] == (24, 8)  # slices from left to right and from the feet to the head
         assert np.ptp(image) > 0
     turned = turn(data, "coronal", tmp_path / "turned")
-    with pytest.raises(DatasetError, match=r"expected the model's grid .*axial.*, got .*coronal"):
+    with pytest.raises(DatasetError, match=r"expected the model's grid, with view axial, got view coronal"):
         calibration_of(load_model(make_model(tmp_path / "a")), turned)
 
 

@@ -13,7 +13,7 @@ ANNOTATED = ("brainstem", "larynx", "liver", "mandible", "spleen")
         ("liver", "It lies far from spleen, and beside the larynx.", ["liver", "larynx", "spleen"]),
         (None, "All pairs, such as liver.", ["liver"]),
         (None, "What lies inside of the masks would look more as in the other cases.", list(ANNOTATED[:4])),
-        (None, "Slices of one value between others: 1.", []),
+        (None, "Slices with a single value between others: 1.", []),
         ("liver", "Look whether the masks belong together.", ["liver"]),
     ],
 )

@@ -127,8 +127,8 @@ def test_preprocess_takes_the_last_version_of_each_structure(dataset, tmp_path):
     save_correction(folder, LabelSet.total()["heart"], corrected, grid, "me")
     report = _preprocessed(dataset, tmp_path / "out", tmp_path / "corrections")
     assert len(report.left_out) == 2
-    assert "corrections of no case of the dataset" in report.left_out[0] + report.left_out[1]
-    assert "a correction of no structure of the dataset" in report.left_out[0] + report.left_out[1]
+    assert "these corrections belong to no case of" in report.left_out[0] + report.left_out[1]
+    assert "this correction belongs to no structure of the" in report.left_out[0] + report.left_out[1]
     voxels = _voxels(tmp_path / "out", "case2")
     assert voxels["liver"] == corrected.sum()
     assert voxels["spleen"] == body(2)[1]["spleen"].sum()

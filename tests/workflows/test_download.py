@@ -87,7 +87,7 @@ class TestAll:
 
     def test_a_hostile_archive_leaves_only_itself(self, tmp_path):
         data = zip_of(FILES | {"s0011/../../evil": b"x"})
-        with serving(FileServer(data)) as server, pytest.raises(DownloadError, match="expected names inside"):
+        with serving(FileServer(data)) as server, pytest.raises(DownloadError, match="expected paths inside"):
             download(archive_of(server, data), tmp_path / "out", web=web())
         assert files_in(tmp_path) == {"out/scans.zip": data}
 
@@ -127,7 +127,7 @@ class TestSome:
 
     @pytest.mark.parametrize("name", ["..", "../x", "a/b", "/etc", "", "."])
     def test_what_is_no_name(self, tmp_path, name):
-        with serving(FileServer(DATA)) as server, pytest.raises(InputError, match="expected names of cases, got"):
+        with serving(FileServer(DATA)) as server, pytest.raises(InputError, match="expected case names, got"):
             download(archive_of(server), tmp_path, [name], web=web())
         assert server.asked == []
 

@@ -97,7 +97,7 @@ def test_slices_to_calibrate_with_are_spread_over_structures_and_cases(dataset):
     for number, (case, k) in enumerate(chosen):
         assert k in case.record.slices_of(number % 3)
     assert chosen == calibration_slices(cases, 3, 12)
-    with pytest.raises(DatasetError, match="expected cases that hold structures"):
+    with pytest.raises(DatasetError, match="expected cases with structures to calibrate"):
         calibration_slices(cases, 0, 12)
 
 
@@ -204,7 +204,7 @@ def test_a_network_without_a_trace_is_measured_in_torch_alone():
 
 
 def test_a_packaged_model_is_not_measured_into(dataset):
-    with pytest.raises(ModelError, match="expected a model folder of your own, got a packaged model; copy the folder"):
+    with pytest.raises(ModelError, match="expected your own model folder, got a packaged model; copy the folder"):
         measure_engines(Path("head-neck"), dataset, on_case=lambda *told: pytest.fail("it measured"))
 
 

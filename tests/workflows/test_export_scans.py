@@ -174,7 +174,9 @@ def test_without_any_scan_nothing_is_written(imported, tmp_path, capsys):
 
 def test_scans_of_one_value_tell_nothing(imported, tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.full((18, 21, 15), 40, np.int16), AFFINE), tmp_path / "flat.nii.gz")
-    with pytest.raises(InputError, match="expected scans that show something to calibrate with, got values all alike"):
+    with pytest.raises(
+        InputError, match="expected scans with different values to calibrate with, got uniform ones; use"
+    ):
         export(imported / "fold_0", "openvino", "int8", tmp_path / "flat.nii.gz")
 
 

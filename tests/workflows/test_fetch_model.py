@@ -195,7 +195,9 @@ class TestOne:
         sized(monkeypatch, "total-3mm", one[:-1])
         with (
             serving(Release({ONE: one})) as release,
-            pytest.raises(DownloadError, match=f"expected {len(one) - 1} bytes, got {len(one)}; another file is there"),
+            pytest.raises(
+                DownloadError, match=f"expected {len(one) - 1} bytes, got {len(one)}; the server has another"
+            ),
         ):
             fetch_model("total-3mm", url=release.url, web=WEB)
         assert left() == []
@@ -245,7 +247,7 @@ class TestOne:
         sized(monkeypatch, "total-3mm", one)
         sums_file().parent.mkdir(parents=True)
         sums_file().write_text("{")
-        with pytest.raises(ModelError, match="expected the sums of archives"):
+        with pytest.raises(ModelError, match="expected the checksums of downloaded"):
             fetch_model("total-3mm", web=WEB)
 
 

@@ -146,7 +146,7 @@ def test_imported_networks_are_refused_with_the_reason(made, tmp_path, monkeypat
     monkeypatch.setattr("tomoseg.workflows.import_model.is_installed", lambda name: False)
     dataset, model, _ = made
     import_model(write_training(tmp_path / "nn"), tmp_path / "model")
-    with pytest.raises(ConfigError, match=r"got an imported one, whose logits lie on voxels of its own.*after -m of"):
+    with pytest.raises(ConfigError, match=r"got an imported one, whose logits are on its own voxels.*after -m of"):
         fuse([model, tmp_path / "model"], dataset, tmp_path / "out", compute=CPU)
     assert not (tmp_path / "out").exists()
 
@@ -155,7 +155,7 @@ def test_nothing_that_is_there_is_mixed_with(made, tmp_path):
     dataset, *models = made
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine").touch()
-    with pytest.raises(OutputError, match="expected a folder that is not there yet, or empty, got files in it"):
+    with pytest.raises(OutputError, match="expected a new or empty folder, got one with files in it; choose another"):
         fuse(models, dataset, tmp_path / "model")
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["mine"]
 

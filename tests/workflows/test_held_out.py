@@ -91,7 +91,7 @@ def test_an_axial_dataset_serves_a_model_of_any_view(dataset, tmp_path):
     )
     assert on_axial == pytest.approx(on_turned)
     assert min(on_axial.values()) > 0.8
-    with pytest.raises(DatasetError, match=r"expected the model's grid .*axial.*, got .*coronal"):
+    with pytest.raises(DatasetError, match=r"expected the model's grid, with view axial, got view coronal"):
         evaluate(make_model(tmp_path / "a"), turned, EvaluateOptions(**OVERLAP), compute=CPU)
 
 
@@ -113,7 +113,7 @@ def test_a_model_that_is_none_of_folds_has_its_validation_split(dataset, tmp_pat
 
 def test_other_cases_than_those_that_were_dealt_are_refused(run, tmp_path):
     other = make_dataset(tmp_path / "data", splits={**SPLITS, "z": "train"}).folder
-    with pytest.raises(DatasetError, match=r"expected the 4 cases that the folds of .* were dealt from, got others"):
+    with pytest.raises(DatasetError, match=r"expected the 4 cases that the folds of .* were drawn from, got others;"):
         held_out(run, other, "auto", CPU)
 
 
@@ -130,7 +130,7 @@ def test_what_is_scored_on_the_network_s_grid_is_said(tmp_path, capsys):
     flags = ("--no-surfaces", "--device", "cpu")
     assert main(["evaluate", str(tmp_path / "run"), str(tmp_path / "data"), "-o", str(out), *flags]) == 0
     told = " ".join(capsys.readouterr().err.split())
-    assert "2 cases of 4 were for training and keep no masks on their scans' own voxels" in told
+    assert "2 cases of 4 were for training and have no masks on their scans' own voxels:" in told
     summary = json.loads((out / "summary.json").read_text())
     assert summary["how"]["split"] == "out-of-fold"
     assert summary["spacing_mm"]["a"] == pytest.approx([2, 2, 1], abs=0.1)

@@ -70,7 +70,7 @@ def test_nothing_is_left_of_an_import_that_failed(training, tmp_path, monkeypatc
 def test_files_that_are_there_already_are_kept(training, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="not there yet, or empty"):
+    with pytest.raises(OutputError, match="expected a new or empty folder"):
         import_model(training, tmp_path / "model")
     assert (tmp_path / "model" / "notes.txt").read_text() == "mine"
 

@@ -43,7 +43,7 @@ def test_a_warning_is_an_error_only_if_asked_for(labels, capsys):
     assert main(["inspect", str(labels)]) == 0
     assert main(["inspect", str(labels), "--strict"]) == 1
     shown = capsys.readouterr()
-    assert shown.err.count("warning: Values run from 0 to 1 in even patches") == 2
+    assert shown.err.count("warning: Values run from 0 to 1 in uniform patches;") == 2
     assert shown.out.endswith("1 warning.\n")
 
 
@@ -78,7 +78,7 @@ def test_notices_have_level_kind_and_message(labels):
         {
             "level": "warning",
             "kind": "label map",
-            "message": "Values run from 0 to 1 in even patches, HU of a scan were expected. It is a mask or a label "
+            "message": "Values run from 0 to 1 in uniform patches; expected the HU of a scan. It is a mask or a label "
             "map: pass the scan itself.",
         }
     ]

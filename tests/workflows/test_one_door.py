@@ -78,7 +78,7 @@ def test_no_format_opens_a_slice_again(dicom, model, tmp_path, rng, lacking):
     assert done.record is not None
     assert listed == {dicom: 1}
     assert set(opened.values()) == {2}
-    assert any("made ones" in str(notice) for notice in done.warnings) == bool(lacking)
+    assert any("generated ones" in str(notice) for notice in done.warnings) == bool(lacking)
 
 
 def volumes(folder, rng):

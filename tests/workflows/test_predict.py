@@ -310,7 +310,7 @@ class TestWhichScans:
         (scans / "list.txt").write_bytes("\ufeffa.nii.gz\n".encode())
         assert self.found(scans / "list.txt") == [("a", "a")]
         (scans / "list.txt").write_bytes("b\xe9.nii\n".encode("latin-1"))
-        with pytest.raises(InputError, match=r"list\.txt: expected a list in UTF-8, got: .*; save it in UTF-8"):
+        with pytest.raises(InputError, match=r"list\.txt: expected a list in UTF-8, got: .*; save it as UTF-8"):
             self.found(scans / "list.txt")
 
     def test_a_folder(self, scans):
@@ -603,7 +603,7 @@ class TestRefused:
     @pytest.mark.parametrize("output", ["masks.nii.gz", "there.txt"])
     def test_a_file_for_masks(self, ct, model, tmp_path, output):
         (tmp_path / "there.txt").write_text("")
-        with pytest.raises(OutputError, match="expected a folder for one mask a structure, got a file; add --ml"):
+        with pytest.raises(OutputError, match="expected a folder for one mask per structure, got a file; add --ml"):
             run(ct, tmp_path / output, model)
 
     @pytest.mark.parametrize("label_map", [False, True])
@@ -617,7 +617,8 @@ class TestRefused:
         folder, before = ct.parent, ct.read_bytes()
         output = folder / ("." if many else output.format(folder.name))
         with pytest.raises(
-            OutputError, match=r"s0\.nii\.gz: expected another place than the scan's own; choose another"
+            OutputError,
+            match=r"s0\.nii\.gz: expected an output other than the scan itself, got the same path; choose another",
         ):
             run(folder if many else ct, output, model, ml=True)
         assert ct.read_bytes() == before

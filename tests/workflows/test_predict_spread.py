@@ -43,7 +43,7 @@ def test_a_share_of_the_memory(scans, model, tmp_path):
 
 @pytest.mark.parametrize("on", ["there", "processes", "processes:0", "processes:-1", "rays", "Here", ""])
 def test_no_such_place(on):
-    with pytest.raises(ConfigError, match="on: expected here, processes:4 with the number of them, ray, ray://"):
+    with pytest.raises(ConfigError, match=r"on: expected here, processes:4 \(for 4 processes\), ray, ray://"):
         PredictOptions(on=on)
 
 

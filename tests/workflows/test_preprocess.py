@@ -385,7 +385,7 @@ class TestBadInput:
         (tmp_path / "data" / "labels.json").write_text('{"1": "liver"}')
         report = preprocess(tmp_path / "data", out, CONFIG)
         assert list(report.failed) == ["b"]
-        assert "expected only values that have a name, got 3; name them in labels.json" in report.failed["b"]
+        assert "expected a name for every value, got none for 3; name them in labels.json" in report.failed["b"]
 
     def test_one_bad_case_of_one(self, tmp_path, out):
         write_masks_case(tmp_path / "data" / "a")
@@ -412,11 +412,11 @@ class TestBadInput:
         (tmp_path / "data").mkdir()
         with pytest.raises(DatasetError, match="expected a dataset, got none; looked for"):
             preprocess(tmp_path / "data", out, CONFIG)
-        with pytest.raises(DatasetError, match="expected a dataset's folder, got no such folder"):
+        with pytest.raises(DatasetError, match="expected a dataset folder, got no such folder"):
             preprocess(tmp_path / "none", out, CONFIG)
 
     def test_shares_that_leave_nothing_to_train_on(self, dataset, out):
-        with pytest.raises(InputError, match="expected shares from 0 up and below 1 together"):
+        with pytest.raises(InputError, match="expected shares of 0 or more that add up to less than 1"):
             preprocess(dataset, out, CONFIG.model_copy(update={"validation_share": 0.6, "test_share": 0.5}))
 
     def test_an_output_of_another_grid(self, dataset, out):

@@ -113,7 +113,7 @@ def test_a_nifti_scan_gets_a_segmentation_of_its_own_and_no_contours(ct, model, 
     (done,) = run(ct, tmp_path / "seg", model, format=("dicom-seg",))
     assert done.error is None
     (warning,) = done.warnings
-    assert "the scan is no DICOM, so the DICOM result has no patient" in warning.message
+    assert "the scan is not DICOM, so the DICOM result has no patient" in warning.message
     assert json.loads((tmp_path / "seg" / "prediction.json").read_text())["warnings"] == [warning.as_dict()]
     with without_pydicom_warnings():
         segmentation = highdicom.seg.segread(tmp_path / "seg" / "segmentation.seg.dcm")

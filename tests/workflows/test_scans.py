@@ -204,7 +204,7 @@ class TestLost:
 
     @pytest.mark.parametrize(
         ("keep", "reason"),
-        [(400, "a damaged DICOM file"), (0, "an empty file"), (100, "no DICOM, though it is called so")],
+        [(400, "a damaged DICOM file"), (0, "an empty file"), (100, "not DICOM, despite its name")],
     )
     def test_a_damaged_slice(self, cohort, keep, reason):
         slices(cohort, "1")

@@ -156,7 +156,7 @@ def test_without_validation_cases_all_count_alike(tmp_path):
     settings = make_config(**VIEWS | {"views": ("axial", "coronal"), "epochs": 1})
     outcome = train_run(data.folder, tmp_path / "run", settings, Listener(on_warning=told.append))
     assert outcome.finished
-    assert any("all count alike" in each for each in told)
+    assert any("all count equally" in each for each in told)
     assert load_views(tmp_path / "run")[1].shares == ()
 
 
@@ -183,12 +183,12 @@ def test_other_runs_and_datasets_are_refused(dataset, run, tmp_path):
     train_run(dataset, single, make_config(epochs=1, export=False))
     with pytest.raises(TrainingError, match="or one of views, got a run of one network"):
         train_run(dataset, single, make_config(**VIEWS))
-    with pytest.raises(TrainingError, match="expected --views, which the run that is there began with"):
+    with pytest.raises(TrainingError, match="expected --views, which the run in this folder was started with"):
         train_run(dataset, run[0], make_config(epochs=1, export=False))
     begun = tmp_path / "begun"  # and stopped in its first view
     (begun / "sagittal").mkdir(parents=True)
     (begun / "sagittal" / "last.pt").touch()
-    with pytest.raises(TrainingError, match="expected --views, which the run that is there began with"):
+    with pytest.raises(TrainingError, match="expected --views, which the run in this folder was started with"):
         train_run(dataset, begun, make_config(epochs=1, export=False))
     with pytest.raises(TrainingError, match="or one of 2 folds, got a run of views"):
         train_run(dataset, begun, make_config(folds=2, epochs=1, export=False))

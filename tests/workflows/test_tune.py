@@ -233,7 +233,7 @@ def test_a_tuned_random_field_needs_the_scan(tmp_path):
 
 def test_a_packaged_model_is_refused_before_the_search(tmp_path):
     data = make_dataset(tmp_path / "data", splits={"a": "train", "v": "validation"})
-    with pytest.raises(ModelError, match=r"expected a model folder of your own, got a packaged model; copy the folder"):
+    with pytest.raises(ModelError, match=r"expected your own model folder, got a packaged model; copy the folder"):
         tune(Path("head-neck"), data.folder, compute=CPU, on_case=lambda done, total: pytest.fail("it searched"))
 
 
@@ -244,7 +244,7 @@ def test_a_split_of_too_few_patients_is_refused_before_the_search(annotated, mos
     )
     with pytest.raises(
         DatasetError,
-        match=f"split 'validation': expected a structure that 5 patients or more show, got at most {most}; add",
+        match=f"split 'validation': expected a structure in 5 patients or more, got at most {most}; add",
     ):
         tune(model, data.folder, compute=CPU, on_case=lambda done, total: pytest.fail("it searched"))
     assert not (model / TUNED).exists()
@@ -256,7 +256,7 @@ def test_cases_of_one_patient_are_one_patient(model, tmp_path):
     path = tmp_path / "cases" / "z" / "case.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"patient": "v"}), encoding="utf-8")
     finish(tmp_path, FIVE)
-    with pytest.raises(DatasetError, match=r"expected a structure that 5 patients or more show, got at most 4"):
+    with pytest.raises(DatasetError, match=r"expected a structure in 5 patients or more, got at most 4"):
         tune(model, tmp_path, compute=CPU)
 
 

@@ -121,7 +121,7 @@ def test_a_scan_that_is_not_there_and_a_reference_without_masks(files, tmp_path)
     with pytest.raises(InputError, match="expected a scan, got nothing at that path"):
         find_views(files / "none.nii.gz")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"expected a scan, results of many or a run, got an empty folder"):
+    with pytest.raises(InputError, match=r"expected a scan, a folder of results or a run, got an empty folder"):
         find_views(tmp_path / "empty")
     with pytest.raises(InputError, match="expected masks to compare with"):
         find_views(files / "ct.nii.gz", against=files / "masks")

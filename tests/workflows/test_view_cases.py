@@ -76,8 +76,8 @@ def test_an_evaluation_the_worst_case_first(files):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("predictions.json", "[]", "expected what became of each scan"),
-        ("triage.csv", "rank\n1\n", "expected a table of triage"),
+        ("predictions.json", "[]", "expected a record of each scan"),
+        ("triage.csv", "rank\n1\n", "expected a triage table"),
     ],
 )
 def test_records_that_are_none(files, name, text, words):

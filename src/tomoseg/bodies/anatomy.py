@@ -122,8 +122,8 @@ def build_anatomy(
     if min(numbers.shape) < 2 or not numbers.any():
         size = " x ".join(f"{n * s:.2g}" for n, s in zip(values.shape, spacing_of(affine), strict=True))
         raise InputError(
-            f"{name}: expected structures of some millimetres, got a map of {size} mm in all; correct the voxel sizes "
-            "in its header"
+            f"{name}: expected a label map at least a few millimetres across, got one of {size} mm; correct "
+            "the voxel size in its header"
         )
     affine = affine @ np.diag([*steps, 1.0])
     if flesh is not None:
@@ -149,16 +149,18 @@ def build_anatomy(
 
 def _check(values: np.ndarray, labels: LabelSet, name: str) -> None:
     if min(values.shape) < 2:
-        raise InputError(f"{name}: expected a label map of two slices or more, got {values.shape}; pass a whole one")
+        raise InputError(
+            f"{name}: expected a label map of at least two slices, got {values.shape}; pass the whole volume"
+        )
     if len(labels) > LARGEST_STRUCTURES:
         raise InputError(f"{name}: expected at most {LARGEST_STRUCTURES} structures, got {len(labels)}; leave some out")
     found = np.flatnonzero(np.bincount(values.ravel()))
     unknown = sorted(set(found.tolist()) - {0, *labels.ids})
     if unknown:
         shown = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
-        raise InputError(f"{name}: expected values that stand for structures, got {shown} too; name them or set them 0")
+        raise InputError(f"{name}: expected a name for every value, got none for {shown}; name them or set them to 0")
     if len(found) == (found[0] == 0):
-        raise InputError(f"{name}: expected a label map with structures in it, got an empty one; pass another")
+        raise InputError(f"{name}: expected a label map with at least one structure, got an empty one; pass another")
 
 
 def _numbered(

@@ -125,7 +125,7 @@ def check_request(seed: int, spacing_mm: tuple[float, float, float] | None) -> N
         InputError: If the seed is negative, or the voxels are too small.
     """
     if seed < 0:
-        raise InputError(f"expected a seed from 0 up, got {seed}; choose another")
+        raise InputError(f"expected a seed of 0 or more, got {seed}; choose another")
     if spacing_mm and min(spacing_mm) < FINEST_MM:
         raise InputError(f"expected voxels of {FINEST_MM} mm or more, got {spacing_mm}; choose larger ones")
 
@@ -158,7 +158,7 @@ def _drawn(
         if drawn[1].any():
             return view, axes, drawn
     raise InputError(
-        f"{anatomy.name}: expected a structure in one of {VIEWS_TRIED} fields of view, got none in any; "
+        f"{anatomy.name}: expected a structure in at least one of {VIEWS_TRIED} fields of view, got none; "
         "raise view.height_mm or view.narrow_mm"
     )
 

@@ -34,7 +34,7 @@ PHASES: tuple[Phase, ...] = ("native", "arterial", "portal", "late")
 
 def _ordered(value: tuple[float, float]) -> tuple[float, float]:
     if value[0] > value[1]:
-        raise ValueError(f"expected the lower end first, got {list(value)}")
+        raise ValueError(f"expected the lower bound first, got {list(value)}")
     return value
 
 
@@ -46,7 +46,7 @@ def _positive(value: tuple[float, float]) -> tuple[float, float]:
 
 def _count(value: tuple[int, int]) -> tuple[int, int]:
     if not 0 <= value[0] <= value[1]:
-        raise ValueError(f"expected two numbers from 0 up, the lower one first, got {list(value)}")
+        raise ValueError(f"expected two numbers of 0 or more, the lower one first, got {list(value)}")
     return value
 
 

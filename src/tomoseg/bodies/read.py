@@ -96,7 +96,7 @@ def procedural_anatomy(seed: int, spacing_mm: tuple[float, float, float] = PROCE
         InputError: If the seed is negative.
     """
     if seed < 0:
-        raise InputError(f"expected a seed from 0 up, got {seed}; choose another")
+        raise InputError(f"expected a seed of 0 or more, got {seed}; choose another")
     canvas = paint_body(seed, spacing_mm)
     labels = LabelSet.total()
     tissue = canvas.tissue

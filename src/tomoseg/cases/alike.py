@@ -45,8 +45,8 @@ def mismatch_message(first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     names = [name for name in {**first, **other} if first.get(name) != other.get(name)]
     told = ", ".join(f"{name} {first.get(name)} and {other.get(name)}" for name in names[:3])
     return (
-        f"expected all workers to compute alike, got {told}; install one version of tomoseg on all machines, and name "
-        "what computes by --engine, --device and --precision"
+        f"expected all workers to compute alike, got {told}; install the same version of tomoseg on all "
+        "machines, and set --engine, --device and --precision"
     )
 
 
@@ -59,6 +59,6 @@ def another_version(ours: str, theirs: str) -> str:
 
     Example:
         >>> another_version("1.1", "1.0 on node7")
-        'expected tomoseg 1.1 on all machines, got 1.0 on node7; install one version of tomoseg on all of them'
+        'expected tomoseg 1.1 on all machines, got 1.0 on node7; install the same version on all of them'
     """
-    return f"expected tomoseg {ours} on all machines, got {theirs}; install one version of tomoseg on all of them"
+    return f"expected tomoseg {ours} on all machines, got {theirs}; install the same version on all of them"

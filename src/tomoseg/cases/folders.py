@@ -89,6 +89,6 @@ def seen_by_all(folders: Folders) -> Iterator[Seen]:
 
 def _not_shared(path: Path, got: str) -> str:
     return (
-        f"{path}: expected a place that all machines share, got {got} on {socket.gethostname()}; put scans, models and "
+        f"{path}: expected a path that all machines share, got {got} on {socket.gethostname()}; put scans, models and "
         "results where every machine sees them under the same path"
     )

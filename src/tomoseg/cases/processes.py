@@ -31,7 +31,7 @@ THREADS = "OMP_NUM_THREADS"
 _END_SECONDS = 20.0
 """Seconds after which a worker that was asked to end is killed."""
 
-SCRIPT = 'in a script of your own, call it under `if __name__ == "__main__":`'
+SCRIPT = 'in your own script, call it under `if __name__ == "__main__":`'
 
 
 @dataclass

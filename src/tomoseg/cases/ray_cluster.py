@@ -144,8 +144,9 @@ def _connected(address: str | None) -> Iterator[Any]:
     except Exception as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ConfigError(
-            f"--on {address or 'ray'}: expected a Ray cluster that answers, got none ({reason.strip()}); see `ray "
-            "status` there, that its port is open to this machine, and that Ray and Python are of one version on both"
+            f"--on {address or 'ray'}: expected a Ray cluster that answers, got none ({reason.strip()}); check "
+            "`ray status` there, that this machine can reach its port, and that both run the same versions of "
+            "Ray and Python"
         ) from None
     try:
         yield ray

@@ -73,7 +73,7 @@ def in_slurm(
             "expected SLURM on this machine, found no sbatch; run it where jobs are submitted, such as a login node"
         )
     if folders.writes is None:
-        raise ConfigError("expected a folder of results that all nodes share, got none; name one with --output")
+        raise ConfigError("expected an output folder that all nodes share, got none; name one with --output")
     if not cases:
         return
     watch = _Watch(work, cases, folders, on_ready)
@@ -124,8 +124,8 @@ class _Watch(Generic[Case, Done]):
             return
         if at_work or queued:
             raise ConfigError(
-                f"{self._output}: expected nobody at work there, got "
-                f"{f'jobs {self._id()} of another command' if queued else f'{len(at_work)} that are'}; wait for them, "
+                f"{self._output}: expected no other jobs writing to it, got "
+                f"{f'jobs {self._id()} of another command' if queued else f'{len(at_work)} at work'}; wait for them, "
                 "end them (scancel), or choose another folder"
             )
         with errors_told(self._folder):
@@ -194,11 +194,12 @@ class _Watch(Generic[Case, Done]):
             return self._work.lost(self._cases[self._numbers[name]], reason)
 
     def _too_few(self, left: int) -> str:
-        began = "none of which began" if not self._ready else f"{len(self._ready)} of which began"
+        began = "none of which started" if not self._ready else f"{len(self._ready)} of which started"
         return (
-            f"{self._output}: expected jobs {self._id()} of SLURM to do all, got {left} of {len(self._numbers)} not "
-            f"done by jobs {began}, and no job left; look into {self._folder / LOGS} (if it is empty, the nodes do not "
-            "see this folder), and run the same command again, which goes on"
+            f"{self._output}: expected SLURM jobs {self._id()} to finish all scans, got {left} of "
+            f"{len(self._numbers)} unfinished by jobs {began}, and no job left; see the logs in "
+            f"{self._folder / LOGS} (if there are none, the nodes do not see this folder), and run the same "
+            "command again to continue"
         )
 
     def _id(self) -> str | None:
@@ -239,8 +240,8 @@ def _submit(output: Path, jobs: int, spread: Spread) -> str:
     except (submitit.core.utils.FailedJobError, OSError) as error:
         reason = " ".join(line.strip() for line in str(error).splitlines() if "error" in line.lower()) or str(error)
         raise ConfigError(
-            f"expected SLURM to take {jobs} jobs, got: {reason.strip()}; name what it asks for with --sbatch, such as "
-            "partition=NAME account=NAME, and see `sinfo`"
+            f"expected SLURM to accept {jobs} jobs, got: {reason.strip()}; pass what it asks for with "
+            "--sbatch, such as partition=NAME account=NAME, and see `sinfo`"
         ) from None
     return str(array[0].job_id).partition("_")[0]
 

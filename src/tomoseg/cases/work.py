@@ -140,6 +140,6 @@ def worker_ended_message(times: int, how: str) -> str:
         'expected a worker to live through it, got 3 workers that ended at it (exit s'
     """
     return (
-        f"expected a worker to live through it, got {counted(times, 'worker')} that ended at it ({how}), most likely "
-        "for want of memory or by a fault in a library; look at this scan alone, with more memory"
+        f"expected a worker to finish it, got {counted(times, 'worker')} that died on it ({how}), most likely "
+        "for lack of memory or from a fault in a library; try this scan alone, with more memory"
     )

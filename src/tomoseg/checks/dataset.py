@@ -54,7 +54,7 @@ def _alone(case: CaseFacts) -> Iterator[Finding]:
     for notice in case.warnings:
         yield Finding.warning(f"{SCAN}{notice.kind}", str(notice), case.name)
     if case.levels == 1:
-        text = f"All of its voxels are {case.lowest}: nothing is in it. Export the scan again, or take the case out."
+        text = f"All its voxels are {case.lowest}: the scan is empty. Export it again, or leave the case out."
         yield Finding.error("constant", text, case.name)
         return
     yield from _scan_alone(case)
@@ -63,8 +63,8 @@ def _alone(case: CaseFacts) -> Iterator[Finding]:
     for (one, other), share in case.overlaps.items():
         if share > OVERLAP_SHARE:
             text = (
-                f"{share:.0%} of the smaller of {one} and {other} lies in both. Structures may overlap; look "
-                "whether these do."
+                f"{share:.0%} of the smaller of {one} and {other} overlaps the other. Some structures do "
+                "overlap; check whether these should."
             )
             yield Finding.warning("overlap", text, case.name, one)
 
@@ -72,26 +72,26 @@ def _alone(case: CaseFacts) -> Iterator[Finding]:
 def _scan_alone(case: CaseFacts) -> Iterator[Finding]:
     if case.levels > 1 and case.lowest >= 0 and case.highest <= 255:
         text = (
-            f"Its values run from {case.lowest} to {case.highest}, HU from -1000 for air were expected. It is a "
-            "picture and no CT: export it again."
+            f"Its values run from {case.lowest} to {case.highest}; expected HU, with air near -1000. It is a "
+            "picture, not a CT: export it again."
         )
         yield Finding.error("not HU", text, case.name)
     if case.blank_slices:
         text = (
-            f"Slices of one value between others: {case.blank_slices}. They are missing or were wiped: export the scan "
-            "again, or leave out what lies there."
+            f"Slices with a single value between others: {case.blank_slices}. They are missing or were "
+            "blanked: export the scan again, or leave out the structures there."
         )
         yield Finding.warning("blank slices", text, case.name)
 
 
 def _structure_alone(case: CaseFacts, name: str, facts: StructureFacts) -> Iterator[Finding]:
     if facts.gaps:
-        text = f"Slices without it between its first and its last: {facts.gaps}. Look whether they were forgotten."
+        text = f"Slices without it between its first and its last: {facts.gaps}. Check whether they were forgotten."
         yield Finding.warning("gap", text, case.name, name)
     if facts.blank_share > 0:
         text = (
-            f"{facts.blank_share:.0%} of it lies in slices of the scan that hold one value only. The scan was cut: "
-            "take the case out, or the mask."
+            f"{facts.blank_share:.0%} of it lies in slices of the scan that have a single value. The scan was "
+            "cut: leave out the case, or this mask."
         )
         yield Finding.error("outside of the scan", text, case.name, name)
 
@@ -116,9 +116,9 @@ def _empties(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
     for name in sorted(empty.keys() - often.keys()):
         for case_name in empty[name]:
             text = (
-                "The mask is empty, which says that the structure is absent from the scan; it is there in "
-                f"{held[name] - len(empty[name])} of {held[name]} cases. If nobody looked for it, delete the file: an "
-                "unknown structure is not an absent one."
+                "The mask is empty, which means that the structure is absent from the scan; it is present in "
+                f"{held[name] - len(empty[name])} of {held[name]} cases. If nobody looked for it, delete the "
+                "file: not annotated is not the same as absent."
             )
             yield Finding.warning("empty", text, case_name, name)
     if often:
@@ -129,10 +129,10 @@ def _empty_often(often: dict[str, list[str]], held: Mapping[str, int]) -> Findin
     most = sorted(often, key=lambda name: -len(often[name]))
     where = [f"{name} in {len(often[name])} of {counted(held[name], 'case')}" for name in most[:4]]
     text = (
-        f"Masks without a voxel: {sum(map(len, often.values()))}, of {counted(len(often), 'structure')} "
-        f"({', '.join(where)}"
-        f"{', ...' if len(most) > 4 else ''}): they say that there is nothing of it in these scans. If nobody "
-        "looked for them, delete the files, or leave the names out of the label map's: unknown is not absent."
+        f"Empty masks: {sum(map(len, often.values()))}, of {counted(len(often), 'structure')} "
+        f"({', '.join(where)}{', ...' if len(most) > 4 else ''}), which means absent from these scans. If "
+        "nobody looked for them, delete the files, or remove the names from the label map's list: not "
+        "annotated is not the same as absent."
     )
     return Finding.warning("empty", text, "")
 
@@ -150,8 +150,8 @@ def _shifted(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
         shift = SCAN_BIN * (bins - alike.size if bins >= share.size else bins)
         if abs(shift) >= SHIFT_HU:
             text = (
-                f"Its values are about {shift:+d} HU off those of the other scans. Rescale slope and intercept were "
-                "not applied, or twice: export the scan again."
+                f"Its values are about {shift:+d} HU off those of the other scans. The rescale slope and "
+                "intercept were not applied, or were applied twice: export the scan again."
             )
             yield Finding.error("not HU", text, case.name)
 
@@ -162,7 +162,7 @@ def _duplicates(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
         scans[case.digest].append(case)
     for alike in scans.values():
         for case in alike[1:]:
-            text = f"The scan is that of {alike[0].name} to the last voxel. Keep one of the two."
+            text = f"The scan is identical to that of {alike[0].name}, voxel for voxel. Keep one of the two."
             yield Finding.error("duplicate", text, case.name)
     yield from _copied_masks(cases, {case.name: alike[0].name for alike in scans.values() for case in alike})
 
@@ -183,7 +183,7 @@ def _copied_masks(cases: Sequence[CaseFacts], same_scan: dict[str, str]) -> Iter
         first, first_name = same[0]
         for case, name in same[1:]:
             if same_scan[case.name] != same_scan[first.name] or name != first_name:
-                text = f"The mask is that of {first_name} in {first.name} to the last voxel. One of the two is a copy."
+                text = f"The mask is identical to that of {first_name} in {first.name}. One of the two is a copy."
                 yield Finding.error("duplicate", text, case.name, name)
 
 
@@ -198,8 +198,8 @@ def _leaks(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
             for case in group[1:]:
                 if case.split != group[0].split:
                     text = (
-                        f"The same {what} is in {case.split} and, as {group[0].name}, in {group[0].split}: scores "
-                        "would flatter. Put both into one split."
+                        f"The same {what} is in {case.split} and, as {group[0].name}, in {group[0].split}: "
+                        "scores would be too high. Put both into one split."
                     )
                     yield Finding.error("in two splits", text, case.name)
 
@@ -229,7 +229,7 @@ def _volumes(name: str, held: Held) -> Iterator[Finding]:
             text = (
                 f"It has {facts.volume_ml:.3g} ml, {times:.1f} times {which} than the median of "
                 f"{np.exp(typical.middle):.3g} ml; nine in ten lie between {np.exp(typical.low):.3g} and "
-                f"{np.exp(typical.high):.3g}. Look whether it is contoured whole, and nothing else with it."
+                f"{np.exp(typical.high):.3g}. Check that all of it is contoured, and nothing else."
             )
             yield Finding.warning("volume", text, case.name, name)
 
@@ -241,9 +241,9 @@ def _places(name: str, held: Held) -> Iterator[Finding]:
         for (case, _), value in zip(held, values, strict=True):
             if typical.is_far(float(value), *POSITION):
                 text = (
-                    f"Its middle lies {value:.0%} of the body's {size} {direction}, {typical.middle:.0%} is usual and "
-                    f"nine in ten lie between {typical.low:.0%} and {typical.high:.0%}. Look whether mask and "
-                    "scan belong together."
+                    f"Its centre lies {value:.0%} of the body's {size} {direction}; {typical.middle:.0%} is "
+                    f"usual, and nine in ten lie between {typical.low:.0%} and {typical.high:.0%}. Check that "
+                    "the mask belongs to the scan."
                 )
                 yield Finding.warning("position", text, case.name, name)
 
@@ -254,8 +254,9 @@ def _tissues(name: str, held: Held) -> Iterator[Finding]:
     for (case, _), value in zip(held, values, strict=True):
         if typical.is_far(float(value), *TISSUE):
             text = (
-                f"Half of it lies below {value:.0f} HU, {typical.middle:.0f} is usual and nine in ten have "
-                f"{typical.low:.0f} to {typical.high:.0f}. Look whether the mask lies on it and the scan is in HU."
+                f"Its median is {value:.0f} HU; {typical.middle:.0f} is usual, and nine in ten have "
+                f"{typical.low:.0f} to {typical.high:.0f}. Check that the mask lies on the structure and that "
+                "the scan is in HU."
             )
             yield Finding.warning("HU", text, case.name, name)
 
@@ -273,8 +274,9 @@ def _offsets(name: str, held: Held) -> Iterator[Finding]:
         if len(others) > max(1, asked[case_name] / 2):
             nearest = min(others, key=lambda pair: pair[1])
             text = (
-                f"It lies far from where it usually does beside {len(others)} of {asked[case_name]} other structures, "
-                f"{nearest[1]:.0f} mm off beside {nearest[0]}. Look whether it is contoured whole and named rightly."
+                f"It lies far from its usual place relative to {len(others)} of {asked[case_name]} other "
+                f"structures, {nearest[1]:.0f} mm off relative to {nearest[0]}. Check that all of it is "
+                "contoured and that its name is right."
             )
             yield Finding.warning("position", text, case_name, name)
 

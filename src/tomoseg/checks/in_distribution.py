@@ -167,8 +167,8 @@ def out_of_distribution(
 def _other_parts(parts: Sequence[str], known: Sequence[str]) -> Iterator[str]:
     if parts and known and not set(parts) & set(known):
         yield (
-            f"The scan seems to show {', '.join(parts)}; nearly all that the model was trained on show "
-            f"{', '.join(known)}. Check that it is the right model for this scan, and look at the masks."
+            f"The scan seems to show {', '.join(parts)}; nearly all the scans that the model was trained on "
+            f"show {', '.join(known)}. Check that it is the right model for this scan, and look at the masks."
         )
 
 

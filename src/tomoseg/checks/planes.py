@@ -58,15 +58,15 @@ def plane_facts(volume: Volume, thin: Int16[np.ndarray, "z n"]) -> tuple[PlaneFa
     notices = [*stepped]
     if between:
         text = (
-            f"{len(between)} slices between others hold one value only (number {_listed(between)} from the feet), "
-            "tissue was expected. Slices were lost: export the scan again."
+            f"{len(between)} slices between others have a single value (number {_listed(between)} from the "
+            "feet); expected tissue. Slices were lost: export the scan again."
         )
         notices.append(Notice(text, "blank slices"))
     if repeated:
         text = (
-            f"{len(repeated)} slices are the one below them to the last voxel (number {_listed(repeated)} from the "
-            "feet), other noise was expected. Slices were copied in place of missing ones, or the scan was stretched: "
-            "export it again."
+            f"{len(repeated)} slices are identical to the one below them (number {_listed(repeated)} from the "
+            "feet); expected different noise. Missing slices were replaced by copies, or the scan was "
+            "stretched: export it again."
         )
         notices.append(Notice(text, "repeated slices"))
     return facts, tuple(notices)
@@ -92,8 +92,8 @@ def _of_steps(found: dict[int, int]) -> tuple[Notice, ...]:
         return ()
     where = ", ".join(f"{number} by about {round(shift, -1):+d}" for number, shift in list(found.items())[:_LISTED])
     text = (
-        f"All of some slices is brighter or darker than the slice below (number {where}"
-        f"{', ...' if len(found) > _LISTED else ''} HU, counted from the feet), air and tissue alike. The rescale "
+        f"Some slices are brighter or darker throughout than the slice below (number {where}"
+        f"{', ...' if len(found) > _LISTED else ''} HU, counted from the feet), in air and tissue alike. The rescale "
         "intercept of single slices is wrong or was not applied: export the scan again."
     )
     return (Notice(text, "uneven HU"),)

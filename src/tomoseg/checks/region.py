@@ -73,13 +73,13 @@ def find_parts(profile: BodyProfile) -> tuple[tuple[Part, ...], tuple[Notice, ..
     long_enough = levels.size * profile.step_mm >= TURNED_MM and len(set(turned_path.tolist())) > 1
     if long_enough and turned_fit - fit > TURNED_GAIN * levels.size:
         text = (
-            f"From its lowest slice up the body looks like {_told(turned_path[::-1])}, from feet to head was expected. "
+            f"From its lowest slice up, the body looks like {_told(turned_path[::-1])}; expected feet to head. "
             "The scan may be upside down: check its orientation, or convert it from DICOM again."
         )
         notices.append(Notice(text, "upside down"))
     elif _is_back_to_front(profile, levels[path == PARTS.index("abdomen")]):
         text = (
-            "The spine lies at the front of the belly, at the back was expected. The scan may be mirrored from back to "
+            "The spine lies at the front of the abdomen; expected at the back. The scan may be mirrored from back to "
             "front: check its orientation, or convert it from DICOM again."
         )
         notices.append(Notice(text, "back to front"))

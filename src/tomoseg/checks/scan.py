@@ -106,8 +106,9 @@ def refuse_warnings(notices: Iterable[Notice], name: str) -> None:
     kinds = [notice.kind for notice in notices if notice.level == "warning"]
     if kinds:
         raise InputError(
-            f"{name}: expected a scan without warnings, for --strict, got: {', '.join(dict.fromkeys(kinds))}; "
-            "predict without --strict says what they are, and docs/how-to/warnings.md what to do"
+            f"{name}: expected a scan without warnings, as --strict requires, got: "
+            f"{', '.join(dict.fromkeys(kinds))}; predict without --strict to read them, and see "
+            "docs/how-to/warnings.md"
         )
 
 
@@ -193,8 +194,9 @@ def _oblique(degrees: float) -> tuple[Notice, ...]:
     if degrees <= MOST_OBLIQUE_DEGREES:
         return ()
     text = (
-        f"The scan's axes are turned by {degrees:.0f} degrees against the patient's, up to {MOST_OBLIQUE_DEGREES:g} "
-        "were expected. Masks fit the scan, but the model saw other views: look at them, or resample the scan to axial."
+        f"The scan's axes are rotated by {degrees:.0f} degrees from the patient's; expected at most "
+        f"{MOST_OBLIQUE_DEGREES:g}. Masks fit the scan, but the model was trained on other orientations: look "
+        "at them, or resample the scan to axial slices."
     )
     return (Notice(text, "oblique"),)
 
@@ -206,23 +208,23 @@ def _geometry(volume: Volume) -> tuple[Notice, ...]:
     notices = []
     if not (low <= min(spacing) and max(spacing) <= high):
         text = (
-            f"Voxels measure {' x '.join(f'{edge:.4g}' for edge in spacing)} mm, edges from {low:g} to {high:g} mm "
-            "were expected. Check the unit of the header and whether slices are missing."
+            f"Voxels measure {' x '.join(f'{edge:.4g}' for edge in spacing)} mm; expected edges of {low:g} to "
+            f"{high:g} mm. Check the header's unit, and whether slices are missing."
         )
         notices.append(Notice(text, "voxel size"))
     longest = int(np.argmax(spacing))
     if longest < 2 and spacing[longest] >= LONG_VOXELS * max(spacing[axis] for axis in range(3) if axis != longest):
         text = (
             f"Voxels are longest from {('left to right', 'back to front')[longest]} ({spacing[longest]:.3g} mm), as in "
-            f"{('sagittal', 'coronal')[longest]} slices; axial ones were expected. Use the axial series of the scan if "
-            "it has one."
+            f"{('sagittal', 'coronal')[longest]} slices; expected axial ones. Use the axial series if there is one."
         )
         notices.append(Notice(text, "slice direction"))
     height = volume.shape[2] * spacing[2]
     if height < LEAST_HEIGHT_MM:
         text = (
-            f"The scan reaches over {height:.3g} mm from feet to head ({volume.shape[2]} slices), {LEAST_HEIGHT_MM:g} "
-            "mm or more were expected. So little does not show which vertebra or rib is cut: use the whole series."
+            f"The scan covers {height:.3g} mm from feet to head ({volume.shape[2]} slices); expected at least "
+            f"{LEAST_HEIGHT_MM:g} mm. So short a scan does not show which vertebra or rib is which: use the "
+            "whole series."
         )
         notices.append(Notice(text, "few slices"))
     return tuple(notices)
@@ -231,15 +233,15 @@ def _geometry(volume: Volume) -> tuple[Notice, ...]:
 def _body(profile: BodyProfile) -> tuple[Notice, ...]:
     if not profile.has_body.any():
         text = (
-            f"The largest piece of tissue measures {profile.area_cm2.max():.3g} cm2 in a slice, a body was expected. "
-            "Look at the scan: it may show air, a phantom or the table."
+            f"The largest piece of tissue measures {profile.area_cm2.max():.3g} cm2 in a slice; expected a "
+            "body. Look at the scan: it may show air, a phantom or the table."
         )
         return (Notice(text, "no body"),)
     if profile.border_share > MOST_BORDER:
         text = (
-            f"{profile.border_share:.0%} of the picture's border is body, less than {MOST_BORDER:.0%} was expected. "
-            "The field of view cuts the patient off at the sides: models that saw whole patients do worse, use a "
-            "reconstruction of the full field."
+            f"{profile.border_share:.0%} of the image border is body; expected less than {MOST_BORDER:.0%}. "
+            "The field of view cuts off the patient's sides: models trained on whole patients do worse; use a "
+            "reconstruction with the full field of view."
         )
         return (Notice(text, "body cut"),)
     return ()

@@ -34,16 +34,16 @@ def side_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
         wrong = [pair for pair in pairs if _middle(case, pair[0], 0) > _middle(case, pair[1], 0)]
         if len(wrong) > 1 and len(wrong) == len(pairs):
             text = (
-                f"All {len(wrong)} left structures lie to the right of their right ones. The scan is mirrored, or "
-                "its orientation is wrong: correct the header, or export it again."
+                f"All {len(wrong)} left structures lie to the right of their right counterparts. The scan is "
+                "mirrored, or its orientation is wrong: correct the header, or export it again."
             )
             findings.append(Finding.error("mirrored", text, case.name))
             continue
         for left, right in wrong:
             distance = _middle(case, left, 0) - _middle(case, right, 0)
             text = (
-                f"{left} lies {distance:.0f} mm to the right of {right}; it belongs to the patient's left. The two "
-                "are swapped, or the scan is mirrored: exchange the masks, or correct the orientation."
+                f"{left} lies {distance:.0f} mm to the right of {right}; expected on the patient's left. The "
+                "two are swapped, or the scan is mirrored: swap the masks, or correct the orientation."
             )
             findings.append(Finding.error("left and right swapped", text, case.name, left))
     return findings
@@ -91,8 +91,9 @@ def image_findings(cases: Sequence[CaseFacts]) -> list[Finding]:
         tells = usual[axis].middle + usual[axis].spread < 0  # not along an axis in which bodies are symmetric
         if tells and gain[axis] > LEAST_EVIDENCE:
             text = (
-                "What lies inside of the masks would look more as in the other cases, were the scan mirrored from "
-                f"{AXES[axis]}. Scan and masks do not belong together: export both again from one place."
+                "The scan inside the masks would look more like the other cases if it were mirrored from "
+                f"{AXES[axis]}. The scan and the masks do not belong together: export both again from the same "
+                "source."
             )
             findings.append(Finding.error("scan mirrored under its masks", text, name))
     return findings

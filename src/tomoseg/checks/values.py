@@ -171,8 +171,8 @@ def _odd_range(facts: ValueFacts, volume: Volume, counts: Int64[np.ndarray, " hu
         return _shifted(*pair)
     if facts.lowest >= 0 and facts.highest <= 255:
         text = (
-            f"Values run from {facts.lowest} to {facts.highest}, HU from -1000 for air were expected. It is a picture "
-            "of 256 grey values, or no CT: export the scan itself."
+            f"Values run from {facts.lowest} to {facts.highest}; expected HU, with air near -1000. It is a "
+            "picture with 256 grey levels, or not a CT: export the scan itself."
         )
         return Notice(text, "grey values")
     return None if _is_of_tissue(counts, facts.tissue_hu or 0, max(facts.lowest, 0)) else _not_hu(facts)
@@ -181,11 +181,11 @@ def _odd_range(facts: ValueFacts, volume: Volume, counts: Int64[np.ndarray, " hu
 def _not_measured(facts: ValueFacts, volume: Volume) -> Notice | None:
     """Return a notice if values were not measured: a constant, a mask or a label map."""
     if facts.lowest == facts.highest:
-        text = f"Every voxel is {facts.lowest} HU, a scan was expected. Check that the right file was exported."
+        text = f"Every voxel is {facts.lowest} HU; expected a scan. Check that the right file was exported."
         return Notice(text, "one value")
     if _are_labels(facts, volume):
         text = (
-            f"Values run from {facts.lowest} to {facts.highest} in even patches, HU of a scan were expected. It is a "
+            f"Values run from {facts.lowest} to {facts.highest} in uniform patches; expected the HU of a scan. It is a "
             "mask or a label map: pass the scan itself."
         )
         return Notice(text, "label map")
@@ -197,8 +197,8 @@ def _not_hu(facts: ValueFacts) -> Notice | None:
     if facts.lowest < -1 or facts.highest <= PLAUSIBLE_DENSE_HU:
         return None
     text = (
-        f"Values run from {facts.lowest} to {facts.highest} and do not look like HU: -1000 of air and about 40 of soft "
-        "tissue were expected. It may be an MR or another kind of scan: pass a CT."
+        f"Values run from {facts.lowest} to {facts.highest} and do not look like HU; expected air near -1000 "
+        "and soft tissue near 40. It may be an MR or another kind of scan: pass a CT."
     )
     return Notice(text, "not HU")
 
@@ -227,7 +227,7 @@ def _no_air(facts: ValueFacts) -> Notice | None:
     if raw := _not_hu(facts):
         return raw
     text = (
-        f"The lowest value is {facts.lowest} HU, air near -1000 was expected. The scan may be windowed, scaled or not "
+        f"The lowest value is {facts.lowest} HU; expected air near -1000. The scan may be windowed, scaled or not "
         "in HU: export it again with its rescale slope and intercept."
     )
     return Notice(text, "no air")
@@ -250,8 +250,8 @@ def _odd_peaks(facts: ValueFacts) -> Notice | None:
         return _shifted(*pair)
     if facts.highest < PLAUSIBLE_DENSE_HU:
         text = (
-            f"The highest value is {facts.highest} HU, bone or contrast above {PLAUSIBLE_DENSE_HU} was expected. "
-            "The scan may be windowed, scaled, or hold no patient: look at it before you use a result."
+            f"The highest value is {facts.highest} HU; expected bone or contrast above {PLAUSIBLE_DENSE_HU}. "
+            "The scan may be windowed or scaled, or show no patient: look at it before you use a result."
         )
         return Notice(text, "no bone")
     return _scaled(facts)
@@ -263,7 +263,7 @@ def _scaled(facts: ValueFacts) -> Notice | None:
     if low is None or facts.air_hu is not None or low > NOT_AIR_HU or (facts.tissue_hu is None and low > -1000):
         return None
     text = (
-        f"Most of what is dark has {low} HU, -1000 was expected of air. Values may have been multiplied by "
+        f"Most dark voxels have {low} HU; expected air near -1000. Values may have been multiplied by "
         f"{((facts.tissue_hu or 0) - low) / 1040:.2g}: export the scan again with its rescale slope."
     )
     return Notice(text, "scaled HU")
@@ -281,8 +281,8 @@ def _is_shifted(pair: tuple[int, int], facts: ValueFacts) -> bool:
 
 def _shifted(air: int, tissue: int) -> Notice:
     text = (
-        f"Air has about {air} HU and soft tissue {tissue}, -1000 and about 40 were expected: values are shifted by "
-        f"about {air + 1000:+d}. The rescale intercept was not applied, or twice: export the scan again."
+        f"Air has about {air} HU and soft tissue {tissue}; expected -1000 and about 40: values are shifted by "
+        f"about {air + 1000:+d}. The rescale intercept was not applied, or was applied twice: export the scan again."
     )
     return Notice(text, "shifted HU")
 
@@ -300,9 +300,7 @@ def _windowed(facts: ValueFacts, counts: Int64[np.ndarray, " hu"]) -> Notice | N
         cut.append(f"{counts[high] / counts.sum():.1%} have the highest, {facts.highest} HU")
     if not cut:
         return None
-    text = (
-        f"{' and '.join(cut)}; air near -1000 and bone above 600 were expected. Values beyond a window were cut off: "
-    )
+    text = f"{' and '.join(cut)}; expected air near -1000 and bone above 600. Values outside a window were clipped: "
     return Notice(f"{text}export the scan itself.", "windowed")
 
 
@@ -311,7 +309,8 @@ def _dense(facts: ValueFacts, counts: Int64[np.ndarray, " hu"], inside: int) -> 
     if not facts.peaks or dense <= TOO_DENSE_SHARE * inside:
         return None
     text = (
-        f"{dense / inside:.0%} of what is not air lies above {TOO_DENSE_HU} HU, less than {TOO_DENSE_SHARE:.0%} was "
-        "expected, even with metal. The scan may be scaled: export it again with its rescale slope."
+        f"{dense / inside:.0%} of the voxels that are not air lie above {TOO_DENSE_HU} HU; expected less than "
+        f"{TOO_DENSE_SHARE:.0%}, even with metal. The scan may be scaled: export it again with its rescale "
+        "slope."
     )
     return Notice(text, "too dense")

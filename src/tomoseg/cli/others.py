@@ -63,13 +63,13 @@ CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres")
 """Configurations of nnU-Net, which follow the number of a dataset."""
 
 ONE_SPEED = (
-    "a model has one resolution here; `tomoseg models` lists those that there are, and `tomoseg fetch` those of "
+    "a model has one resolution here; `tomoseg models` lists the models, and `tomoseg fetch` those of "
     "TotalSegmentator at 3 and 6 mm, for -m"
 )
 BY_ITSELF = "threads are chosen by themselves, or by OMP_NUM_THREADS"
 GOES_ON = "the same command goes on where it was, without a flag"
 NAMES_MODEL = (
-    "-m names the model's folder, a packaged one or one that `tomoseg fetch` lists, and says with it what is segmented"
+    "-m takes a model folder, a packaged model or one that `tomoseg fetch` lists, and so chooses what is segmented"
 )
 QUIET = "there is no such switch; a bar is drawn in a terminal only"
 NO_FOLDS = (
@@ -206,8 +206,8 @@ def _check_first_words(command: str, argv: Sequence[str]) -> None:
         )
     if len(argv) > 1 and argv[1] in CONFIGURATIONS:
         raise ConfigError(
-            f"expected a folder and flags, got {' '.join(argv[:3])}; numbers of datasets, configurations and folds are "
-            f"none here: `tomoseg {command} --help`"
+            f"expected a folder and flags, got {' '.join(argv[:3])}; there are no numbers of datasets, "
+            f"configurations or folds here: `tomoseg {command} --help`"
         )
 
 

@@ -91,7 +91,7 @@ def _by_server(url: str, input: Path, output: Path, models: Sequence[str], optio
         ConfigError: If several models are named, or another place to process the cases.
     """
     from tomoseg.server.client import Client, Job
-    from tomoseg.server.remote import predict_remotely
+    from tomoseg.server.remote import RemoteDone, predict_remotely
     from tomoseg.terminal.predictions import show_found
     from tomoseg.terminal.rows import Screen
     from tomoseg.terminal.serving import Remote, show_remote
@@ -104,18 +104,24 @@ def _by_server(url: str, input: Path, output: Path, models: Sequence[str], optio
     if len(models) > 1:
         raise ConfigError(f"expected one --model with --server, got {len(models)}; name one that the server offers")
     found: list[FoundScans] = []
+    results: list[RemoteDone] = []
+    try:
+        with Screen() as screen, Client(url) as client:
+            display = Remote(screen)
 
-    def on_found(all_of_it: FoundScans) -> None:
-        found.append(all_of_it)
-        show_found(all_of_it)
+            def on_found(all_of_it: FoundScans) -> None:
+                found.append(all_of_it)
+                show_found(all_of_it)
+                display.on_found(len(all_of_it.scans))
 
-    with Screen() as screen, Client(url) as client:
-        display = Remote(screen)
+            def on_change(scan: Scan, job: Job) -> None:
+                display.on_change(scan.name, job)
 
-        def on_change(scan: Scan, job: Job) -> None:
-            display.on_change(scan.name, job)
-
-        results = list(predict_remotely(input, output, client, next(iter(models), None), options, on_found, on_change))
-    show_remote([(one.scan.name, one.scan.output, one.error, one.warnings, one.seconds) for one in results])
+            model = next(iter(models), None)
+            for done in predict_remotely(input, output, client, model, options, on_found, on_change):
+                results.append(done)
+                display.on_scan()
+    finally:  # also after an interruption: the outcome of each scan so far
+        show_remote([(one.scan.name, one.scan.output, one.error, one.warnings, one.seconds) for one in results])
     left_out = any(one.left_out for one in found)
     return SOME_FAILED if left_out or any(one.error is not None for one in results) else DONE

@@ -209,7 +209,7 @@ def named_masks(files: Sequence[Path], folder: Path) -> dict[str, Path]:
     for path in files:
         name = structure_name(label_stem(path), str(folder))
         if name in masks:
-            raise LabelError(f"{folder}: expected one mask a structure, got two files of {name}; remove one")
+            raise LabelError(f"{folder}: expected one mask per structure, got two files for {name}; remove one")
         masks[name] = path
     check_told_apart(masks, str(folder))
     return masks

@@ -101,8 +101,9 @@ def named_alike(cases: Iterable[SomeCase]) -> list[SomeCase]:
         first = seen.setdefault(case.name.casefold(), case)
         if first is not case:
             raise DatasetError(
-                f"expected names of cases that differ in more than capitals and accents' forms, got {first.name} at "
-                f"{first.ct or first.first_file} and {case.name} at {case.ct or case.first_file}; rename one"
+                "expected case names that differ in more than capital letters and the encoding of accents, "
+                f"got {first.name} at {first.ct or first.first_file} and {case.name} at "
+                f"{case.ct or case.first_file}; rename one"
             )
     return composed_
 
@@ -131,7 +132,7 @@ def _under_masks(volume: Volume, source: ScanSource, case: Case) -> Volume:
         with suppress(TomosegError):
             other = read_scan(source, number)
             if _is_on(case, other):
-                text = f"There are {len(series)} series; number {number} was taken, on which the masks lie."
+                text = f"There are {len(series)} series; number {number}, on which the masks lie, was used."
                 return replace(other, warnings=(*other.warnings, Notice(text, "several series")))
     return volume
 
@@ -145,7 +146,9 @@ def _is_on(case: Case, volume: Volume) -> bool:
 
 def _of_case(notice: Notice) -> str:
     """Return the message of a notice with advice for a case, whose series is chosen by its masks."""
-    return notice.message.replace("Choose another with --series.", "Its masks decide: see that they are of this one.")
+    return notice.message.replace(
+        "Choose another with --series.", "The masks decide: check that they belong to this one."
+    )
 
 
 def mask_loader(case: Case, labels: LabelSet, grid: SourceGrid) -> Callable[[int], Bool[np.ndarray, "x y z"]]:
@@ -217,4 +220,6 @@ def check_values_known(label_map: Path, known: Sequence[int], found: Sequence[in
     unknown = sorted(set(found) - {0, *known})
     if unknown:
         listed = ", ".join(map(str, unknown[:8])) + (", ..." if len(unknown) > 8 else "")
-        raise LabelError(f"{label_map}: expected only values that have a name, got {listed}; name them in labels.json")
+        raise LabelError(
+            f"{label_map}: expected a name for every value, got none for {listed}; name them in labels.json"
+        )

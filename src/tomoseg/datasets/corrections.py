@@ -75,7 +75,7 @@ def _read(folder: Path) -> Correction:
         name, who, when = str(record["structure"]), str(record["who"]), str(record["when"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(
-            f"{folder / CORRECTION}: expected what was corrected, got: {error}; remove this version"
+            f"{folder / CORRECTION}: expected a record of the correction, got: {error}; remove this version"
         ) from None
     structure = structure_name(name, str(folder / CORRECTION))
     mask = folder / f"{structure}.nii.gz"
@@ -105,7 +105,9 @@ def with_corrections(cases: Sequence[Case], folder: Path | None, known: Sequence
         raise DatasetError(f"{folder}: expected a folder of corrections, got {lacking(folder)}; check --corrections")
     by_case = {path.name: latest(path) for path in sorted(folder.iterdir()) if path.is_dir()}
     if not any(by_case.values()):
-        raise DatasetError(f"{folder}: expected CASE/0001/STRUCTURE.nii.gz, got none; pass what `tomoseg view` wrote")
+        raise DatasetError(
+            f"{folder}: expected CASE/0001/STRUCTURE.nii.gz, got none; pass the folder that `tomoseg view` wrote"
+        )
     left_out = list(_left_out(by_case, folder, {case.name for case in cases}, known))
     return [_corrected(case, by_case.get(case.name, {}), known) for case in cases], left_out
 
@@ -116,11 +118,11 @@ def _left_out(
     """Yield a sentence about each case and each structure that the dataset does not have."""
     for case, found in by_case.items():
         if found and case not in cases:
-            yield f"{folder / case}: corrections of no case of the dataset; they are left out"
+            yield f"{folder / case}: these corrections belong to no case of the dataset; they are left out"
             continue
         for one in found.values():
             if one.structure not in known:
-                yield f"{one.mask}: a correction of no structure of the dataset; it is left out"
+                yield f"{one.mask}: this correction belongs to no structure of the dataset; it is left out"
 
 
 def _corrected(case: Case, found: Mapping[str, Correction], known: Sequence[str]) -> Case:

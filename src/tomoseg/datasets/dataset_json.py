@@ -39,7 +39,9 @@ def find_listed_cases(root: Path) -> CaseFolders:
         raise DatasetError(f"{path}: expected a list under 'training', got {str(entries)[:80]}; correct the file")
     for entry in entries:
         if not isinstance(entry, dict) or "image" not in entry:
-            raise DatasetError(f"{path}: expected an image and a label each, got {str(entry)[:80]}; correct the file")
+            raise DatasetError(
+                f"{path}: expected an image and a label for each case, got {str(entry)[:80]}; correct the file"
+            )
         if "label" not in entry:
             image = _inside(root, entry["image"], path)
             left_out.append(LeftOut(image, f"a scan without a label in {DATASET_FILE} was left out"))
@@ -64,7 +66,8 @@ def _told_apart(cases: list[Case], root: Path, path: Path) -> list[Case]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DatasetError(
-            f"{path}: expected a label of its own for each image, got several of {', '.join(twice[:4])}; correct it"
+            f"{path}: expected a separate label for each image, got several images with "
+            f"{', '.join(twice[:4])}; correct it"
         )
     return [replace(case, name=name, patient=name) for case, name in zip(cases, names, strict=True)]
 
@@ -138,10 +141,10 @@ def _files_ending(folder: Path, ending: str) -> list[Path]:
 def _description(path: Path) -> dict[str, Any]:
     data = read_json(path)
     if not isinstance(data, dict) or not isinstance(data.get("labels"), dict):
-        raise DatasetError(f"{path}: expected 'labels' that name the structures, got none; correct the file")
+        raise DatasetError(f"{path}: expected 'labels' with the structures' names, got none; correct the file")
     channels = data.get("channel_names", data.get("modality", {}))
     if isinstance(channels, dict) and len(channels) > 1:
-        raise DatasetError(f"{path}: expected one channel, CT, got {len(channels)}; pass a dataset of CT")
+        raise DatasetError(f"{path}: expected one channel, CT, got {len(channels)}; pass a CT dataset")
     return data
 
 
@@ -149,8 +152,9 @@ def _label_values(data: dict[str, Any], path: Path) -> dict[str, tuple[int, ...]
     labels = data["labels"]
     if "ignore" in labels or "ignore" in labels.values():
         raise DatasetError(
-            f"{path}: expected every voxel to be labelled, got a label 'ignore'; leave the cases that use it out and "
-            "remove it from the labels, since single voxels cannot be unknown here, only whole structures of a case"
+            f"{path}: expected every voxel to be labelled, got a label 'ignore'; leave out the cases that use "
+            "it and remove it from the labels, since only whole structures of a case can be unknown here, not "
+            "single voxels"
         )
     lists = {name: tuple(value) for name, value in labels.items() if isinstance(value, list)}
     regions = {structure_name(name, str(path)): _region(name, values, path) for name, values in lists.items()}
@@ -169,7 +173,7 @@ def _region(name: str, values: tuple[Any, ...], path: Path) -> tuple[int, ...]:
 def _inside(root: Path, text: Any, path: Path) -> Path:
     relative = PurePosixPath(text) if isinstance(text, str) else PurePosixPath("..")
     if relative.is_absolute() or ".." in relative.parts or "\\" in str(text):
-        raise DatasetError(f"{path}: expected paths inside of the dataset's folder, got {text!r}; correct the file")
+        raise DatasetError(f"{path}: expected paths inside the dataset's folder, got {text!r}; correct the file")
     file = root / relative
     suffix = next((s for s in _ENDINGS if file.name.endswith(s)), "")
     numbered = file.with_name(file.name.removesuffix(suffix) + _CHANNEL + suffix)
@@ -180,7 +184,7 @@ def _case(ct: Path, label_map: Path, label_values: dict[str, tuple[int, ...]]) -
     for file in (ct, label_map):
         if not file.is_file() and not (file == ct and ct.is_dir()):
             what = "a link to a file that is not there" if file.is_symlink() else "no such file"
-            raise DatasetError(f"{file.parent}: expected {file.name}, got {what}; add it or take the case out")
+            raise DatasetError(f"{file.parent}: expected {file.name}, got {what}; add it or leave the case out")
     name = label_stem(label_map)
     channels = channel_names(label_map, tuple(label_values))
     return Case(

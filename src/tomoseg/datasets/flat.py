@@ -43,7 +43,7 @@ def find_flat_cases(folder: Path) -> CaseFolders:
         if not maps[stem]
     ]
     alone += [
-        LeftOut(path, "a file of labels without a scan of its name was left out; name it after its scan")
+        LeftOut(path, "a label map without a scan of the same name was left out; name it after its scan")
         for path in unmatched
     ]
     cases = [

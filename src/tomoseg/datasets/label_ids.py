@@ -68,4 +68,4 @@ def given_ids(label_values: Mapping[str, Sequence[int]]) -> dict[str, int]:
 
 
 def _disagreement(what: str) -> str:
-    return f"The label maps of the dataset disagree about ids ({what}): the structures were numbered anew."
+    return f"The label maps of the dataset disagree about ids ({what}): the structures were renumbered."

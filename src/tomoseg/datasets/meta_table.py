@@ -42,10 +42,10 @@ def apply_meta(cases: Sequence[Case], path: Path, left_out: Sequence[str] = ()) 
     rows = _rows(path)
     known = rows.keys() & {case.name for case in cases}
     if not known:
-        raise DatasetError(f"{path}: expected the names of case folders under image_id, got none of them; correct it")
+        raise DatasetError(f"{path}: expected names of case folders in the column image_id, got none; correct it")
     absent = sorted(rows.keys() - known - set(left_out))
     listed = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-    warnings = [f"{path}: {len(absent)} cases are listed that are not there: {listed}."] if absent else []
+    warnings = [f"{path}: {len(absent)} listed cases do not exist: {listed}."] if absent else []
     return [_with_row(case, rows.get(case.name, {}), path) for case in cases], warnings
 
 
@@ -53,10 +53,13 @@ def _with_row(case: Case, row: dict[str, str], path: Path) -> Case:
     text = row.get("split", "")
     split = _SPLITS.get(text.lower())
     if text and split is None:
-        raise DatasetError(f"{path}: expected a split train, val or test, got {text!r} for {case.name}; correct it")
+        raise DatasetError(
+            f"{path}: expected train, val or test as the split, got {text!r} for {case.name}; correct it"
+        )
     if split and case.split and split != case.split:
         raise DatasetError(
-            f"{path}: expected the split of the folder, got {split} for {case.name} in {case.ct.parent}; correct one"
+            f"{path}: expected the same split as the folder's, got {split} for {case.name} in "
+            f"{case.ct.parent}; correct one"
         )
     return replace(case, split=split or case.split, patient=row.get("patient_id") or case.patient)
 
@@ -70,7 +73,7 @@ def _rows(path: Path) -> dict[str, dict[str, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}: expected a table in UTF-8, got: {error}; save it as such") from None
+        raise DatasetError(f"{path}: expected a table in UTF-8, got: {error}; save it as UTF-8") from None
     lines = text.splitlines()
     delimiter = ";" if lines and ";" in lines[0] else ","
     rows: dict[str, dict[str, str]] = {}
@@ -78,10 +81,12 @@ def _rows(path: Path) -> dict[str, dict[str, str]]:
         for row in map(_stripped, csv.DictReader(lines, delimiter=delimiter)):
             name = row.get("image_id")
             if name is None:
-                raise DatasetError(f"{path}: expected a column image_id, got {', '.join(row)}; name it so")
+                raise DatasetError(
+                    f"{path}: expected a column image_id, got {', '.join(row)}; rename the column with the cases' names"
+                )
             if name in rows:
                 raise DatasetError(f"{path}: expected each case once, got {name} twice; remove one row")
             rows[name] = row
     except csv.Error as error:
-        raise DatasetError(f"{path}: expected a table with semicolons, got: {error}; correct it") from None
+        raise DatasetError(f"{path}: expected a table separated by semicolons, got: {error}; correct it") from None
     return rows

@@ -123,7 +123,7 @@ def _of_pair(pair: _Pair, shared: dict[int, str] | None) -> tuple[list[Case], li
     for path in labels:
         stem = _scan_of(label_stem(path), scans)
         if stem is None:
-            why = f"a label map without a scan of its name in {pair.images.name} was left out"
+            why = f"a label map without a scan of the same name in {pair.images.name} was left out"
             left_out.append(LeftOut(path, why))
         else:
             maps[stem].append(path)
@@ -176,4 +176,4 @@ def _check_one_channel(maps: dict[str, list[Path]], folder: Path) -> None:
         numbered = _OTHER_CHANNEL.search(stem)
         first = _OTHER_CHANNEL.sub(CHANNEL, stem)
         if numbered and not found and stem != first and any(label_stem(one) != first for one in maps.get(first, [])):
-            raise DatasetError(f"{folder}: expected one channel, CT, got {first} and {stem}; pass a dataset of CT")
+            raise DatasetError(f"{folder}: expected one channel, CT, got {first} and {stem}; pass a CT dataset")

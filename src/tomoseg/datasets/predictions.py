@@ -59,7 +59,7 @@ def _case_of(place: Path, record: dict[str, Any]) -> Case:
     name = place.name.removesuffix(".nii.gz")
     ct = Path(record["input"]["path"])
     if not ct.exists():
-        raise DatasetError("expected the scan where it was predicted from, found none there; predict again")
+        raise DatasetError("expected the scan at the path that it was predicted from, found none; predict again")
     rating = record.get("self_rating")
     if rating is None:
         raise DatasetError("expected the model's rating of each mask, got none; predict with --triage")

@@ -36,7 +36,7 @@ def assign_splits(cases: Sequence[Case], validation_share: float, test_share: fl
     """
     if min(validation_share, test_share) < 0 or validation_share + test_share >= 1:
         raise InputError(
-            f"expected shares from 0 up and below 1 together, got {validation_share} for validation and "
+            f"expected shares of 0 or more that add up to less than 1, got {validation_share} for validation and "
             f"{test_share} for test; lower them"
         )
     own = {case.name: case.split for case in cases if case.split is not None}

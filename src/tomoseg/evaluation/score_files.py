@@ -69,7 +69,7 @@ def read_scores(path: Path) -> list[CaseScore]:
     except OSError as error:
         raise InputError(f"{file}: expected scores, got: {error.strerror}; name a folder of --output") from None
     except (AttributeError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise InputError(f"{file}: expected the columns of {SCORES}, got: {error}; evaluate anew") from None
+        raise InputError(f"{file}: expected the columns of {SCORES}, got: {error}; evaluate again") from None
     return [
         CaseScore(case, tuple(structures), patient, spacing_mm)
         for (case, patient, spacing_mm), structures in cases.items()

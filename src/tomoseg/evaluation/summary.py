@@ -170,7 +170,8 @@ def compare(ours: Sequence[CaseScore], theirs: Sequence[CaseScore], labels: Labe
     names = [name for name in mine if name in others]
     if not names:
         raise DatasetError(
-            f"expected scores of the same cases, got {_some(mine)} and {_some(others)}; compare scores of one dataset"
+            f"expected scores of the same cases, got {_some(mine)} and {_some(others)}; compare scores of the "
+            "same dataset"
         )
     common, matched = [mine[name] for name in names], [others[name] for name in names]
     boot = Bootstrap(patients_of(common), DRAWS)

@@ -113,7 +113,7 @@ def surface_of(structure: BoxedMask, spacing_mm: Sequence[float]) -> Surface:
     """
     spacing = tuple(float(edge) for edge in spacing_mm)
     if not all(edge > 0 and np.isfinite(edge) for edge in spacing):
-        raise InputError(f"expected a spacing above 0 mm, got {spacing}; mend the geometry of the scan")
+        raise InputError(f"expected a spacing above 0 mm, got {spacing}; correct the scan's geometry")
     padded = np.pad(structure.inside.view(np.uint8), 1)
     codes = padded[:, :, :-1] | padded[:, :, 1:] << 1
     codes = codes[:, :-1] | codes[:, 1:] << 2

@@ -34,7 +34,7 @@ ADVICE = {
     errno.ENOTDIR: "choose a folder, not a file, to write into",
     errno.EEXIST: "choose a folder, not a file, to write into",
     errno.ENAMETOOLONG: "choose a shorter name",
-    errno.ELOOP: "choose another place: a link leads to itself",
+    errno.ELOOP: "choose another folder: a link points to itself",
 }
 """Advice by the number of an error in writing."""
 
@@ -234,4 +234,4 @@ def errors_told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         advice = ADVICE.get(error.errno or 0, "check the disk and the folder")
-        raise OutputError(f"{path}: expected to write it, got: {error.strerror or error}; {advice}") from error
+        raise OutputError(f"{path}: expected a writable file, got: {error.strerror or error}; {advice}") from error

@@ -236,7 +236,7 @@ def _miss_slices(here: DicomFolder) -> None:
         if is_called_so and here.headers.get(file.path, ()) is None:
             here.files.remove(file)
             del here.headers[file.path]
-            why = "no DICOM, though it is called so" if file.size else "an empty file"
+            why = "not DICOM, despite its name" if file.size else "an empty file"
             here.lost.append(Lost(file.path, why))
 
 

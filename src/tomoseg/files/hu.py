@@ -51,7 +51,7 @@ def fill_hu(
     if not clipped:
         return words
     text = (
-        f"{name}: {clipped} voxels lie outside of {_INT16.min}..{_INT16.max} HU (the scan runs from {lowest:.6g} to "
+        f"{name}: {clipped} voxels lie outside {_INT16.min}..{_INT16.max} HU (the scan runs from {lowest:.6g} to "
         f"{highest:.6g}) and were clipped. Check that the scan is in HU and its scl_slope is right."
     )
     return [*words, Notice(text, "clipped")]
@@ -74,11 +74,11 @@ def _of_map(lowest: float, highest: float, has_parts: bool, name: str) -> list[N
     values = f"{name}: values run from {lowest:.4g} to {highest:.4g}"
     if has_parts and lowest >= -1 and highest <= 1:
         text = (
-            f"{values} with fractions, as in a probability map or a normalised scan; HU from -1000 for air were "
-            "expected. Pass the scan itself."
+            f"{values} with fractions, as in a probability map or a normalised scan; expected HU, with air "
+            "near -1000. Pass the scan itself."
         )
         return [Notice(text, "probability map")]
     if highest > lowest >= 0 and _DOSE.search(Path(name).name.replace("_", " ")) is not None:
-        text = f"{values} in a file that is called a dose; HU from -1000 for air were expected. Pass the CT."
+        text = f"{values} in a file that is named as a dose; expected HU, with air near -1000. Pass the CT."
         return [Notice(text, "dose grid")]
     return []

@@ -245,8 +245,8 @@ def open_segments(
 
         if expect is None:
             raise GridError(
-                f"{path}: expected the scan beside a DICOM structure set, whose contours have no voxels of their own, "
-                "got none; put the scan that they were drawn on beside it"
+                f"{path}: expected the scan beside a DICOM structure set, whose contours are not on a voxel "
+                "grid, got none; put the scan that they were drawn on beside it"
             )
         return read_structure_set(path).on(expect, expect_name)
     if kind == "segmentation":

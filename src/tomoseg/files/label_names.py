@@ -36,7 +36,7 @@ def read_json(path: Path) -> Any:
     try:
         if path.stat().st_size > _LARGEST_JSON_BYTES:
             raise InputError(
-                f"{path}: expected at most {_LARGEST_JSON_BYTES} bytes, got more; this is no list of labels"
+                f"{path}: expected at most {_LARGEST_JSON_BYTES} bytes, got more; this is not a list of labels"
             )
         text = path.read_text(encoding="utf-8-sig")
         return json.loads(text, object_pairs_hook=lambda pairs: _unique_keys(pairs, path))
@@ -179,8 +179,8 @@ def check_told_apart(names: Iterable[str], name: str) -> None:
         first = seen.setdefault(structure.casefold(), structure)
         if first != structure:
             raise LabelError(
-                f"{name}: expected names that differ in more than capitals, got {first} and {structure}; "
-                "give one structure one name"
+                f"{name}: expected names that differ in more than capital letters, got {first} and "
+                f"{structure}; use one name per structure"
             )
 
 

@@ -338,7 +338,7 @@ def _header(
     if header.offset + header.voxel_bytes > largest_size:
         raise InputError(
             f"{path}: expected {header.voxel_bytes} bytes of voxels for {header.grid.shape}, "
-            "got a file that cannot hold them; it is cut short or its header is damaged, copy it again"
+            "got a file that cannot hold them; it is cut short or its header is damaged: copy it again"
         )
     skip = header.offset - len(raw)
     while skip > 0 and (passed := len(stream.read(min(skip, _READ_BYTES)))):
@@ -353,8 +353,8 @@ def _read_into(stream: Any, voxels: np.ndarray, path: Path) -> None:
         got = stream.readinto(view[filled : filled + _READ_BYTES])
         if not got:
             raise InputError(
-                f"{path}: expected {len(view)} bytes of voxels, got {filled} before the file's end; "
-                "it is cut short, copy or download it again"
+                f"{path}: expected {len(view)} bytes of voxels, got {filled} before the file's end; it is cut "
+                "short: copy or download it again"
             )
         filled += got
 

@@ -225,7 +225,7 @@ def _voxel_dtype(fields: np.ndarray, name: str) -> np.dtype:
     code = int(fields["datatype"])
     if code not in _DTYPES:
         got = _REFUSED_DTYPES.get(code, "an unknown type")
-        raise InputError(f"{name}: expected one number a voxel, got {got} (datatype {code}); convert it to int16")
+        raise InputError(f"{name}: expected one number per voxel, got {got} (datatype {code}); convert it to int16")
     return np.dtype(_DTYPES[code]).newbyteorder(fields.dtype["datatype"].byteorder)
 
 
@@ -270,7 +270,7 @@ def _affine(
     if has_sform and has_qform and not _distance_voxels(affine, _qform(fields), shape) <= DISAGREEMENT_VOXELS:
         text = (
             f"{name}: the sform and the qform of the header place the voxels differently; the sform is used. "
-            "Other programs may take the other: make both the same if results look shifted or mirrored."
+            "Other programs may use the qform: make both the same if results look shifted or mirrored."
         )
         warnings.append(Notice(text, "two orientations"))
     affine, notices = _in_mm(affine, int(fields["xyzt_units"]) & 7, warnings, name)
@@ -295,10 +295,10 @@ def _settle_edges(affine: Float[np.ndarray, "4 4"], fields: np.ndarray, name: st
             raise GridError(f"{name}: expected lengths below {LARGEST_MM:g} mm, got {by_pixdim}; repair the header")
         affine[:3, :3] *= edges / lengths
     text = (
-        f"{name}: the columns of the sform make voxels of {by_columns}, pixdim says {by_pixdim}; the edges of "
-        f"{'the sform are used, as pixdim was never set' if never_set else 'pixdim are used'}, and results have them "
-        "throughout. Other programs may take the others: make both the same, by the distance of slices in the scan's "
-        "DICOM."
+        f"{name}: the columns of the sform give voxels of {by_columns}, pixdim gives {by_pixdim}; the voxel "
+        f"size of {'the sform is used, as pixdim was never set' if never_set else 'pixdim is used'}, in all "
+        "results too. Other programs may use the other: make both the same, from the slice spacing of the "
+        "scan's DICOM."
     )
     return [Notice(text, "two edges")]
 
@@ -307,7 +307,7 @@ def _assumed(assume_spacing: tuple[float, float, float] | None, name: str) -> tu
     if assume_spacing is None:
         raise GridError(
             f"{name}: expected an orientation, got sform_code and qform_code 0; "
-            "convert the scan from its DICOM again, or give the voxel edges in mm with --assume-spacing X Y Z"
+            "convert the scan from its DICOM again, or give the voxel size in mm with --assume-spacing X Y Z"
         )
     assumed = np.diag([*assume_spacing, 1.0])
     check_affine(assumed, name)

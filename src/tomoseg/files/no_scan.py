@@ -102,7 +102,7 @@ def refuse_map(notices: Iterable[Notice], path: Path, otherwise: str) -> None:
 
 
 def _refusal(path: Path, known: str, otherwise: str) -> str:
-    return f"{path}: expected a CT scan, got {known}; pass the scan itself, or {otherwise} to segment it all the same"
+    return f"{path}: expected a CT scan, got {known}; pass the scan itself, or {otherwise} to segment it anyway"
 
 
 def says_it_is(kind: ScanKind, start: bytes) -> str | None:

@@ -95,7 +95,7 @@ def check_place(path: Path) -> Path:
     except OSError as error:
         advice = ADVICE.get(error.errno or 0, "check the disk and the folder")
         reason = error.strerror or error
-        raise OutputError(f"{path}: expected to write into {folder}, got: {reason}; {advice}") from None
+        raise OutputError(f"{path}: expected a writable folder {folder}, got: {reason}; {advice}") from None
     return there
 
 
@@ -123,7 +123,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _called(path: Path) -> str:
-    return "link that leads nowhere" if mode_at(path) is None else "file"
+    return "broken link" if mode_at(path) is None else "file"
 
 
 def _check_names(path: Path, there: Path) -> None:
@@ -131,8 +131,8 @@ def _check_names(path: Path, there: Path) -> None:
     for part in path.absolute().relative_to(there).parts:
         if len(os.fsencode(part)) > longest:
             raise OutputError(
-                f"{path}: expected names of up to {longest} bytes, got one of {len(os.fsencode(part))}; name the "
-                "output, or rename the scan"
+                f"{path}: expected names of up to {longest} bytes, got one of {len(os.fsencode(part))}; choose "
+                "a shorter name for the output, or rename the scan"
             )
 
 

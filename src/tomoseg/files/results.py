@@ -116,7 +116,7 @@ def read_labelled(path: Path) -> LabelMap:
     unnamed = sorted(set(values_in(values)) - {0, *labels.ids})
     if unnamed:
         listed = ", ".join(map(str, unnamed[:8]))
-        raise LabelError(f"{path}: expected values named in {sidecar.name}, got {listed}; name them")
+        raise LabelError(f"{path}: expected a name in {sidecar.name} for every value, got none for {listed}; name them")
     return LabelMap(values, labels, read_geometry(path))
 
 

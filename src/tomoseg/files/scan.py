@@ -71,7 +71,7 @@ def read_scan(
         ((48, 40, 12), (8.0, 8.0, 10.0))
     """
     if assume_spacing is not None and not all(0 < edge < 1000 for edge in assume_spacing):
-        raise InputError(f"expected voxel edges in mm above 0, got {assume_spacing}; correct --assume-spacing")
+        raise InputError(f"expected a voxel size in mm above 0, got {assume_spacing}; correct --assume-spacing")
     source = scan if isinstance(scan, ScanSource) else look(Path(scan))
     _have(source)
     volume = _read(source, series, assume_spacing)

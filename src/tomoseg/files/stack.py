@@ -114,7 +114,7 @@ def arrange(slices: Slices) -> Arrangement:
     size = np.ceil(offsets.max(axis=0) - lowest - EVEN_VOXELS) + np.array((*slices.shape, 1))
     if np.prod(size) > LARGEST_GROWTH * np.prod(slices.shape) * max(len(order), 2):
         raise GridError(
-            f"expected slices beside one another, got {len(order)} that need a grid of "
+            f"expected slices close to one another, got {len(order)} that need a grid of "
             f"{' x '.join(f'{n:.0f}' for n in size)} voxels; pass the slices of one scan, or repair their positions"
         )
     offsets -= lowest
@@ -136,7 +136,7 @@ def _sorted(places: Float[np.ndarray, "n 3"]) -> tuple[tuple[int, ...], tuple[tu
         if order and places[number, 2] - places[order[-1], 2] < SAME_PLACE_MM:
             if np.abs(places[number, :2] - places[order[-1], :2]).max() >= SAME_PLACE_MM:
                 raise GridError(
-                    "expected slices one behind the other, got two side by side in a plane; pass the slices of one scan"
+                    "expected slices one after another, got two side by side in one plane; pass the slices of one scan"
                 )
             first, other = sorted((order[-1], number))
             order[-1] = first
@@ -149,7 +149,7 @@ def _sorted(places: Float[np.ndarray, "n 3"]) -> tuple[tuple[int, ...], tuple[tu
 def _repeats(repeated: int, slices: int) -> list[Notice]:
     if not repeated:
         return []
-    text = f"{repeated} of {slices} slices lie at the place of another and were left out. Check that it is one scan."
+    text = f"{repeated} of {slices} slices lie at the position of another and were left out. Check that it is one scan."
     return [Notice(text, "repeated slices")]
 
 
@@ -164,7 +164,7 @@ def _planes(
     if len(along_mm) == 1:
         if thickness_mm is None:
             raise GridError(
-                "expected a slice thickness, got a single slice without one; give voxel edges with --assume-spacing"
+                "expected a slice thickness, got a single slice without one; give the voxel size with --assume-spacing"
             )
         return np.zeros(1), thickness_mm, []
     gaps = np.diff(along_mm)
@@ -182,8 +182,8 @@ def _planes(
     missing = int(steps.sum()) - len(steps)
     after = _listed((np.flatnonzero(steps > 1) + 1).tolist())
     text = (
-        f"{missing} slices are missing (after slice {after} of {len(along_mm)} in the order of position, "
-        f"{gap_mm:.4g} mm apart otherwise); they were interpolated. Export the series again if it should be whole."
+        f"{missing} slices are missing (after slice {after} of {len(along_mm)} in order of position, "
+        f"{gap_mm:.4g} mm apart otherwise); they were interpolated. Export the series again if it should be complete."
     )
     return numbers, gap_mm, [Notice(text, "missing slices")]
 
@@ -192,7 +192,7 @@ def _uneven(gaps: Float[np.ndarray, "n"], plane_mm: float) -> Notice:
     listed = _listed(sorted({float(f"{gap:.2f}") for gap in gaps}))
     text = (
         f"Gaps between slices are uneven ({listed} mm); the scan was resampled to planes {plane_mm:.4g} mm apart. "
-        "Masks can be brought back onto the slices."
+        "Masks can be mapped back onto the slices."
     )
     return Notice(text, "uneven gaps")
 
@@ -204,7 +204,7 @@ def _shifts(offsets: Float[np.ndarray, "n 3"], places: Float[np.ndarray, "n 3"],
     moved = places - places[0]
     slope = moved[-1, :2] / moved[-1, 2]
     rest = np.abs(moved[:, :2] - np.outer(moved[:, 2], slope)) / slices.pixel_mm
-    told = "each slice was moved within its plane onto a straight grid. Masks can be brought back onto the slices."
+    told = "each slice was moved within its plane onto a straight grid. Masks can be mapped back onto the slices."
     if rest.max() <= 1:
         angle = np.degrees(np.arctan(np.linalg.norm(slope)))
         return [Notice(f"The gantry was tilted by {angle:.1f} degrees against the table; {told}", "tilt")]

@@ -96,9 +96,9 @@ def choices_of(labels: LabelSet, tuned: Tuned | None, request: Request, left_out
 
 def _told_of(left_out: Sequence[str]) -> Notice:
     words = (
-        f"{counted(len(left_out), 'structure')} that this model finds badly, as its card says, "
-        f"{'is' if len(left_out) == 1 else 'are'} left out: {', '.join(left_out)}. Add --all, or name them with "
-        "--roi-subset."
+        f"{counted(len(left_out), 'structure')} that this model segments poorly, according to its model card, "
+        f"{'is' if len(left_out) == 1 else 'are'} left out: {', '.join(left_out)}. Add --all, or name them "
+        "with --roi-subset."
     )
     return Notice(words, "structures left out")
 
@@ -135,8 +135,8 @@ def _tuned_steps(tuned: Tuned, names: Sequence[str], ml: bool) -> tuple[Steps, t
     if not left_out:
         return steps, ()
     words = (
-        f"Left out: {', '.join(left_out)}, which tuning chose and which a label map has no probabilities for. "
-        "Leave --ml off to have it."
+        f"Left out: {', '.join(left_out)}, which tuning chose but which needs probabilities that a label map "
+        "does not have. Leave --ml off to apply it."
     )
     return steps, (Notice(words, "tuned step"),)
 
@@ -150,6 +150,6 @@ def _check_flips(wanted: LabelSet, labels: LabelSet) -> None:
     alone = [name for name in wanted.names if counterpart(name) not in labels]
     if alone:
         raise ConfigError(
-            f"expected a model that knows the counterpart of every structure for flips, got {', '.join(alone[:3])} "
-            "without; leave flips off, or name others with --roi-subset"
+            "expected a model that knows the left or right counterpart of every structure, for flips, got "
+            f"none for {', '.join(alone[:3])}; leave flips off, or name other structures with --roi-subset"
         )

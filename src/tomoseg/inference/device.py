@@ -71,7 +71,7 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         if asked.split(":")[0] not in KINDS:
-            reason = f"known are auto, {', '.join(KINDS)}, cuda:1"
+            reason = f"choose from auto, {', '.join(KINDS)}, cuda:1"
         raise ConfigError(f"expected a device of this machine, got {name!r} ({reason}); use auto or cpu") from None
     return device
 

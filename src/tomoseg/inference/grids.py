@@ -51,9 +51,9 @@ def resampling_notices(record: ModelRecord, spacing_mm: tuple[float, float, floa
     trained = " x ".join(f"{low:.4g} to {high:.4g}" for low, high in record.trained_on.spacing_mm)
     return (
         Notice(
-            f"Voxels measure {own} mm; the model was trained on {trained} mm. It is given the scan on voxels of "
-            f"{grid.spacing_mm:.4g} x {grid.spacing_mm:.4g} x {grid.slice_spacing_mm:.4g} mm, and the masks lie on the "
-            "scan's own.",
+            f"Voxels measure {own} mm; the model was trained on {trained} mm. The scan is resampled to "
+            f"{grid.spacing_mm:.4g} x {grid.spacing_mm:.4g} x {grid.slice_spacing_mm:.4g} mm for it, and the "
+            "masks are on the scan's own grid.",
             "other voxels",
         ),
     )

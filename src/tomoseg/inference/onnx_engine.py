@@ -81,7 +81,7 @@ def _convert(model: Model, calibration: Calibration | None) -> Converted:
         made["difference_from_torch"] = difference = difference_from_torch(model, path)
         if calibration is None and difference > LARGEST_DIFFERENCE:
             raise ModelError(
-                f"expected ONNX Runtime to compute what PyTorch does, got logits that differ by {difference:.2g} of "
+                f"expected ONNX Runtime to compute the same as PyTorch, got logits that differ by {difference:.2g} of "
                 "the largest; use engine torch or openvino"
             )
 

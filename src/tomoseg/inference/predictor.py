@@ -158,7 +158,7 @@ class Predictor:
         """
         if request.resampling == "exact":
             raise ConfigError(
-                "expected a task of TotalSegmentator, such as total-3mm of tomoseg fetch, for exact resampling, got "
+                "expected a task of TotalSegmentator, such as total-3mm from tomoseg fetch, for exact resampling, got "
                 f"{self.name}; leave --resampling off"
             )
         left_out = () if self.fusion is None or request.all else self.fusion.left_out
@@ -367,8 +367,8 @@ class Predictor:
             return views
         if set(views) != {scan.view}:
             raise ConfigError(
-                f"expected a model of {scan.view} slices for a dataset of these, got one of {', '.join(views)}; "
-                "preprocess with its view"
+                f"expected a model for {scan.view} slices, as the dataset has them, got one for "
+                f"{', '.join(views)}; preprocess with the model's view"
             )
         return ["axial"] * len(views)
 
@@ -481,6 +481,6 @@ def _check_alike(records: Sequence[ModelRecord]) -> None:
         ):
             if first != other:
                 raise ConfigError(
-                    f"expected models with the same {what}, got another {what} in model {number}; "
-                    "average models of one preprocessed dataset, or imported ones of one training"
+                    f"expected models with the same {what}, got different {what} in model {number}; average "
+                    "models of the same preprocessed dataset, or imported ones of the same training"
                 )

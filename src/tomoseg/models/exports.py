@@ -108,7 +108,9 @@ def add_export(
         ModelError: If the model was not read from a folder, or is a packaged one.
     """
     if model.folder is None or model.sha256 is None:
-        raise ModelError("expected a model that was read from a folder, got one without; save and load it first")
+        raise ModelError(
+            "expected a model that was read from a folder, got one without a folder; save and load it first"
+        )
     check_is_own(model.folder)
     place = f"{kind}/{precision}"
     with whole_folder(model.folder / place, replace=True) as aside:

@@ -59,8 +59,8 @@ def kept_sums() -> dict[str, str]:
         return {}
     except (OSError, ValueError, AttributeError) as error:
         raise ModelError(
-            f"{path}: expected the sums of archives that were fetched, got: {error}; repair it, or remove it to keep "
-            "the sums of the next downloads"
+            f"{path}: expected the checksums of downloaded archives, got: {error}; repair it, or remove it to "
+            "record those of the next downloads"
         ) from None
 
 

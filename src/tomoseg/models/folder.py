@@ -214,7 +214,9 @@ def load_model(folder: Path | str) -> Model:
     folder = model_in(Path(folder))
     if (folder / VIEWS).is_file() or (folder / PARTS).is_file():
         views = ", ".join(str(path.parent) for path in sorted(folder.rglob(RECORD)))
-        raise ModelError(f"{folder}: expected a model of one network, got one of several; give one of theirs: {views}")
+        raise ModelError(
+            f"{folder}: expected a model of one network, got one of several; give the folder of one of them: {views}"
+        )
     record, digests = _load_record(folder)
     weights = folder / WEIGHTS
     if not weights.exists():
@@ -307,8 +309,8 @@ def _load_record(folder: Path) -> tuple[ModelRecord, dict[str, str]]:
     except OSError:
         if (folder / FOLDS).is_file():
             raise ModelError(
-                f"{folder}: expected a run whose folds are all trained, got one that was stopped before; the same "
-                "command of tomoseg train goes on, or give one fold's folder"
+                f"{folder}: expected a run whose folds are all trained, got one that was stopped early; run "
+                "the same tomoseg train command again to continue, or give one fold's folder"
             ) from None
         raise ModelError(
             f"{folder}: expected a model folder with {RECORD}, found none; give the folder of a model"
@@ -319,7 +321,7 @@ def _load_record(folder: Path) -> tuple[ModelRecord, dict[str, str]]:
         raise ModelError(f"{path}: expected a model record, got a {type(data).__name__}; copy the model folder again")
     if data.get("format") != FORMAT_VERSION:
         raise ModelError(
-            f"{path}: expected format {FORMAT_VERSION}, got {data.get('format')!r}; use a matching version"
+            f"{path}: expected format {FORMAT_VERSION}, got {data.get('format')!r}; use a matching version of tomoseg"
         )
     try:
         record = ModelRecord(

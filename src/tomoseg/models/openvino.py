@@ -82,7 +82,7 @@ def write_openvino(model: Any, path: Path) -> None:
             raise
         reason = str(error).strip().splitlines()[-1]
         raise OutputError(
-            f"{path}: expected to write it, got: {reason}; look for free space on that disk, or choose another one"
+            f"{path}: expected a writable file, got: {reason}; free some space on that disk, or choose another one"
         ) from None
 
 

@@ -47,7 +47,7 @@ def model_folder(given: Path) -> Path:
 
 def _hint(given: str, known: Sequence[str]) -> str:
     if (task := listed_name(given, tuple(releases().tasks))) is not None:
-        return f"`tomoseg fetch {task}` fetches it, and its name is then {task}"
+        return f"`tomoseg fetch {task}` fetches it, and it is then called {task}"
     if (why := reason_against(given)) is not None:
         return f"{given} of TotalSegmentator {why}"
     near = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
@@ -61,4 +61,4 @@ def check_is_own(folder: Path) -> None:
         ModelError: If it is one, or one of its networks.
     """
     if any(folder.resolve().is_relative_to(path.resolve()) for path in packaged_models().values()):
-        raise ModelError(f"{folder}: expected a model folder of your own, got a packaged model; copy the folder first")
+        raise ModelError(f"{folder}: expected your own model folder, got a packaged model; copy the folder first")

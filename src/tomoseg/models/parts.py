@@ -49,7 +49,7 @@ def parts_in(folder: Path) -> tuple[str, ...]:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["format"] != FORMAT_VERSION:
             raise ModelError(
-                f"{path}: expected format {FORMAT_VERSION}, got {data['format']!r}; use a matching version"
+                f"{path}: expected format {FORMAT_VERSION}, got {data['format']!r}; use a matching version of tomoseg"
             )
         names = tuple(map(str, data["folders"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -132,4 +132,4 @@ def _joined_labels(records: Sequence[ModelRecord], folder: Path) -> LabelSet:
     try:
         return LabelSet(tuple(structures))
     except LabelError as error:
-        raise ModelError(f"{folder}: expected parts with structures of their own: {error}") from None
+        raise ModelError(f"{folder}: expected parts with different structures, got: {error}") from None

@@ -254,7 +254,9 @@ def _fusion_of(data: dict[str, Any], path: Path) -> Fusion:
         ValueError: If it names no networks; another error if an entry is missing or of another kind.
     """
     if data["format"] != FORMAT_VERSION:
-        raise ModelError(f"{path}: expected format {FORMAT_VERSION}, got {data['format']!r}; use a matching version")
+        raise ModelError(
+            f"{path}: expected format {FORMAT_VERSION}, got {data['format']!r}; use a matching version of tomoseg"
+        )
     if not data["folders"]:
         raise ValueError("no networks")
     return Fusion(
@@ -308,5 +310,5 @@ def _check_together(folder: Path, fusion: Fusion, records: Sequence[ModelRecord]
         wrong = [name for name in names if len(one.of.get(name, ())) != len(records)]
         if wrong:
             raise ModelError(
-                f"{folder / VIEWS}: expected {len(records)} shares a structure, got others for {', '.join(wrong[:3])}"
+                f"{folder / VIEWS}: expected {len(records)} shares per structure, got others for {', '.join(wrong[:3])}"
             )

@@ -90,7 +90,8 @@ def own_input(input_spec: EngineInput) -> NetworkInput:
     """
     if not isinstance(input_spec, NetworkInput):
         raise ConfigError(
-            "expected a model that was trained with tomoseg, got an imported one; predict, evaluate and tune take it"
+            "expected a model that was trained with tomoseg, got an imported one; only predict, evaluate and "
+            "tune accept it"
         )
     return input_spec
 

@@ -113,12 +113,12 @@ def make_phantom(
         'thorax'
     """
     if seed < 0:
-        raise InputError(f"expected a seed from 0 up, got {seed}; choose another")
+        raise InputError(f"expected a seed of 0 or more, got {seed}; choose another")
     if min(spacing_mm) < 0.5:
         raise InputError(f"expected voxels of 0.5 mm or more, got {spacing_mm}; choose larger ones")
     if field_of_view != "random" and field_of_view not in VIEWS:
         raise InputError(
-            f"expected a field of view among random, {', '.join(VIEWS)}, got {field_of_view!r}; choose one"
+            f"expected one of the fields of view random, {', '.join(VIEWS)}, got {field_of_view!r}; choose one"
         )
     body = Body.draw(seed)
     rng = generator(seed, "scan")

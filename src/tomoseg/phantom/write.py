@@ -145,7 +145,7 @@ def make_cases(
 
 def _check_request(counts: Mapping[str, int], seed: int, workers: int) -> None:
     if seed < 0:
-        raise InputError(f"expected a seed from 0 up, got {seed}; choose another")
+        raise InputError(f"expected a seed of 0 or more, got {seed}; choose another")
     if workers < 1:
         raise InputError(f"expected 1 worker or more, got {workers}; raise it")
     for split, count in counts.items():

@@ -132,7 +132,7 @@ def draw_preview(
     if label_values.shape != volume.shape:
         raise GridError(
             f"expected a result of the scan's shape {volume.shape}, got {label_values.shape}; "
-            "pass the prediction of this very scan, in RAS+ order"
+            "pass the prediction of this scan, in RAS+ order"
         )
     voxels = _voxels_by_value(label_values, labels)
     if isinstance(result, Segmentation):
@@ -175,8 +175,8 @@ def _voxels_by_value(values: LabelValues, labels: LabelSet) -> dict[int, int]:
     unknown = sorted(found.keys() - set(labels.ids))
     if unknown:
         raise LabelError(
-            f"expected the ids of {len(labels)} structures in the label map, got {unknown[:5]} besides; "
-            "pass the label set that it was made with"
+            f"expected the ids of {len(labels)} structures in the label map, got {unknown[:5]} too; pass the "
+            "label set that it was made with"
         )
     return found
 

@@ -110,7 +110,7 @@ def _of_cases(lost: Sequence[StructureFound]) -> Iterator[str]:
         yield f"no training case holds {_names(never)}: annotate some, or leave them out with preprocess --structures"
     once = [one for one in lost if one.cases == 1]
     if once:
-        yield f"one training case alone holds {_names(once)}: annotate more"
+        yield f"only one training case holds {_names(once)}: annotate more"
 
 
 def _of_grid(found: RunFound) -> Iterator[str]:
@@ -118,7 +118,7 @@ def _of_grid(found: RunFound) -> Iterator[str]:
         times = (found.scan_mm / found.grid_mm) ** 2
         yield (
             f"the grid has pixels of {found.grid_mm:.3g} mm where the scans have {found.scan_mm:.3g} mm: each step "
-            f"takes about {times:.0f} times as long and sees nothing more; preprocess again with --grid.spacing-mm "
+            f"takes about {times:.0f} times as long and shows no more detail; preprocess again with --grid.spacing-mm "
             f"{found.scan_mm:.3g}, or let it be planned"
         )
 
@@ -143,15 +143,15 @@ def _of_settings(found: RunFound) -> Iterator[str]:
     first, last = found.first_loss, found.last_loss
     if first is not None and last is not None and found.steps > 100 and last > FELL_SHARE * first:
         yield (
-            f"the training loss did not fall ({first:.3g} to {last:.3g}): try another optimizer.learning_rate, and "
-            "look at `tomoseg preview` whether masks lie on the scans"
+            f"the training loss did not fall ({first:.3g} to {last:.3g}): try another optimizer.learning_rate, "
+            "and check with `tomoseg preview` whether masks lie on the scans"
         )
     if found.emphasis_power == 0 and found.dice >= NEAR_ZERO:
-        yield "loss.emphasis_power is 0, with which small structures stay empty for long: try 0.5"
+        yield "loss.emphasis_power is 0, with which small structures stay empty for a long time: try 0.5"
 
 
 _UNKNOWN = (
-    "no usual cause was found: look at `tomoseg preview` whether masks lie on the scans, run `tomoseg check` on the "
+    "no usual cause was found: check with `tomoseg preview` whether masks lie on the scans, run `tomoseg check` on the "
     "dataset, and try another seed"
 )
 

@@ -103,7 +103,7 @@ def channels_of(first: int, levels: int) -> tuple[int, ...]:
 def neighbours_of(slice_mm: float) -> tuple[int, str]:
     """Return the number of slices that the network sees, and the reason."""
     if slice_mm > THICK_MM:
-        return 3, f"slices {slice_mm:.3g} mm apart have little to do with each other"
+        return 3, f"slices {slice_mm:.3g} mm apart have little in common"
     if slice_mm < THIN_MM:
         return 7, f"slices {slice_mm:.3g} mm apart are nearly copies of each other"
     return 5, f"slices {slice_mm:.3g} mm apart: two on either side show what goes on"
@@ -120,7 +120,7 @@ def windows_of(known: Sequence[StructurePrint]) -> tuple[tuple[tuple[float, floa
             return (MIDDLE_WINDOW, WIDE_WINDOW), f"{what}, which one window of soft tissue shows as one grey"
     outside = [*below, *above]
     if outside:
-        return (MIDDLE_WINDOW,), f"soft tissue; of {outside[0]} the outline is seen, and nothing else is like it"
+        return (MIDDLE_WINDOW,), f"soft tissue; only {outside[0]} lies outside, and its outline shows all the same"
     return (MIDDLE_WINDOW,), "soft tissue: all structures lie mostly within"
 
 
@@ -128,4 +128,4 @@ def emphasis_power_of(structures: int) -> tuple[float, str]:
     """Return the exponent of the structures' rarity in the loss, and the reason."""
     if structures >= MANY_STRUCTURES:
         return 0.25, f"{structures} structures: masks that more would enlarge come down too late"
-    return 0.5, "without, small structures are not found"
+    return 0.5, "without it, small structures are not found"

@@ -24,7 +24,7 @@ def outlook(slices: int, steps: int, structures: int, minutes_wanted: float | No
     what = f"{sees}; {wanted} are wanted for {counted(structures, 'structure')}."
     share = slices / wanted
     if share >= 1:
-        return f"{what} That is enough for all that is not small; more time still helps."
+        return f"{what} That is enough for all but small structures; more time still helps."
     advice = "" if minutes_wanted is None else f" {_minutes(minutes_wanted)} minutes would do."
     if share < HARDLY_SHARE:
         return f"{what} Expect next to nothing.{advice}"

@@ -188,9 +188,9 @@ def _fitting(sizes: Sequence[Size], means: Means, named: Collection[str]) -> lis
         return fitting
     smallest = min(sizes, key=lambda size: size.memory_bytes)
     raise ConfigError(
-        f"expected {smallest.memory_bytes / 1e9:.2f} GB of memory at least, which the smallest network for slices of "
-        f"{' x '.join(map(str, smallest.patch))} pixels takes, got {means.memory_bytes / 1e9:.2f} GB; give it as "
-        "much, or choose coarser pixels or a smaller sampling.patch_size"
+        f"expected {smallest.memory_bytes / 1e9:.2f} GB of memory or more, which the smallest network for "
+        f"slices of {' x '.join(map(str, smallest.patch))} pixels needs, got {means.memory_bytes / 1e9:.2f} "
+        "GB; allow as much, or choose coarser pixels or a smaller sampling.patch_size"
     )
 
 
@@ -206,7 +206,7 @@ def grid_choices(found: Fingerprint, size: Size) -> Iterator[Choice]:
     yield Choice("grid.mode", "spacing", "pixels of the same length in every scan")
     thin, edge = thin_mm(found.known), size.edge_mm
     if edge == grids_mm(found)[0] and edge <= 1.05 * max(found.spacing_mm[:2]):
-        why = f"the scans have {ends}; finer pixels would show nothing more"
+        why = f"the scans have {ends}; finer pixels would add no detail"
     elif thin is None:
         why = f"the scans have {ends}"
     else:
@@ -218,7 +218,7 @@ def grid_choices(found: Fingerprint, size: Size) -> Iterator[Choice]:
     else:
         yield Choice("grid.slice_spacing_mm", None, f"the scans' own slices, {apart:.3g} mm apart")
     box = " x ".join(f"{length:.0f}" for length in found.extent_mm)
-    yield Choice("grid.crop", "body", f"air and table hold nothing; the body is {box} mm")
+    yield Choice("grid.crop", "body", f"air and table show nothing to learn; the body measures {box} mm")
 
 
 def training_choices(
@@ -251,14 +251,14 @@ def training_choices(
         return
     if config.minutes is None:
         given = means.minutes != DEFAULT_MINUTES
-        yield Choice("minutes", means.minutes, "as asked for" if given else "an hour; --minutes gives another length")
+        yield Choice("minutes", means.minutes, "as asked for" if given else "one hour; --minutes changes it")
     yield from _epochs(found, size, means)
 
 
 def _width_why(size: Size, means: Means) -> str:
     usual = (GPU_WIDTHS if means.on_gpu else WIDTHS)[0]
     if size.channels[0] < usual:
-        return "so that time and memory suffice"
+        return "to fit the time and memory"
     return f"is usual on a {'GPU' if means.on_gpu else 'processor'}"
 
 

@@ -181,7 +181,8 @@ def _done(mask: BoxedMask, step: PostprocessStep, spacing_mm: Spacing, evidence:
         return kind.run(mask, spacing_mm, amount)
     if evidence is None:
         raise ConfigError(
-            f"expected probabilities of each structure for {step.name}, got none; leave --ml off, or {step.name} out"
+            f"expected separate probabilities of each structure for {step.name}, got none; leave --ml off, or "
+            f"{step.name} out"
         )
     return kind.run(mask, spacing_mm, amount, evidence)
 

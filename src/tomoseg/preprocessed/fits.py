@@ -13,7 +13,7 @@ LISTED = 4
 """Largest number of names in a message."""
 
 
-def fitted(names: tuple[str, ...], grid: object, data: Preprocessed) -> Preprocessed:
+def fitted(names: tuple[str, ...], grid: GridConfig, data: Preprocessed) -> Preprocessed:
     """Return a dataset with its structures in a model's order.
 
     Args:
@@ -33,7 +33,7 @@ def fitted(names: tuple[str, ...], grid: object, data: Preprocessed) -> Preproce
     return data.with_structures(LabelSet(tuple(data.labels[name] for name in names)))
 
 
-def fitted_in_part(labels: LabelSet, grid: object, data: Preprocessed) -> Preprocessed:
+def fitted_in_part(labels: LabelSet, grid: GridConfig, data: Preprocessed) -> Preprocessed:
     """Return a dataset with a model's structures; those that it lacks count as not annotated.
 
     Args:
@@ -65,10 +65,14 @@ def grid_needed(grid: GridConfig, data: Preprocessed) -> GridConfig:
     return grid.model_copy(update={"view": "axial"}) if data.grid.view == "axial" else grid
 
 
-def _check_grid(grid: object, data: Preprocessed) -> None:
+def _check_grid(grid: GridConfig, data: Preprocessed) -> None:
     if grid != data.grid:
+        names = [name for name in GridConfig.model_fields if getattr(grid, name) != getattr(data.grid, name)]
+        wanted, got = (
+            ", ".join(f"{name} {getattr(one, name) or 'none'}" for name in names) for one in (grid, data.grid)
+        )
         raise DatasetError(
-            f"{data.folder}: expected the model's grid ({grid}), got {data.grid}; preprocess with the same grid"
+            f"{data.folder}: expected the model's grid, with {wanted}, got {got}; preprocess with the same grid"
         )
 
 

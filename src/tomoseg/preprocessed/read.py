@@ -167,8 +167,8 @@ class PreprocessedCase:
             return self.masks_slice(k)
         if not (self.folder / NATIVE).exists():
             raise DatasetError(
-                f"{self.name}: expected masks on the scan's own grid, which only validation and test cases have; "
-                "score one of those"
+                f"{self.name}: expected masks on the scan's own grid, got a training case, which has none; "
+                "score a validation or test case"
             )
         return self._masks(NATIVE, (ALL, k))
 

@@ -45,7 +45,9 @@ def turn(
         OutputError: If a file cannot be written.
     """
     if data.grid.view != "axial":
-        raise DatasetError(f"{data.folder}: expected a dataset of axial view, got {data.grid.view}; preprocess it so")
+        raise DatasetError(
+            f"{data.folder}: expected a dataset of axial view, got {data.grid.view}; preprocess it without --grid.view"
+        )
     for done, case in enumerate(data.cases):
         if not on_case(done, len(data.cases)):
             return None

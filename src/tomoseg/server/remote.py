@@ -69,7 +69,8 @@ def predict_remotely(
     found = find_scans(scans, output, options.ml, options.part, series=options.series, force=options.force)
     on_found(found)
     asked = options.model_dump(mode="json", exclude_unset=True, exclude=set(OF_MANY))
-    yield from [_done(scan, job, client, on_change) for scan, job in _sent(found.scans, client, model, asked)]
+    for scan, job in _sent(found.scans, client, model, asked):
+        yield _done(scan, job, client, on_change)
 
 
 def _sent(

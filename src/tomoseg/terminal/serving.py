@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from tomoseg.language.words import all_later, pointed, say
 from tomoseg.notices import Notice, gathered
 from tomoseg.terminal.console import fail, out, warn_all
+from tomoseg.terminal.predicting import Predicting
 from tomoseg.terminal.rows import Clock, Screen
 
 
@@ -40,15 +40,15 @@ _STATES = all_later("received", "checking", "queued", "running", "done", "failed
 """The states of a job."""
 
 
-class Remote:
-    """A row for the scan that is waited for.
+class Remote(Predicting):
+    """Rows for all scans and for the one that is waited for; a line now and then where there is no terminal.
 
     Args:
         screen: Where rows are drawn.
     """
 
     def __init__(self, screen: Screen) -> None:
-        self._screen, self._began = screen, time.monotonic()
+        super().__init__(screen)
         screen.show("scan", say("sending"), 0, None, "", Clock(0, None, self._began))
 
     def on_change(self, name: str, job: Mapping[str, Any]) -> None:
@@ -58,13 +58,14 @@ class Remote:
             name: The name of its scan.
             job: As the server sends it.
         """
+        self._name = name
         share = job["share"] or 0.0
         state = job["state"]
         words = say(state) if state in _STATES else str(state)
         if job["position"]:
             words = say("{state}, {count} before it", state=words, count=job["position"])
-        clock = Clock.of(time.monotonic() - self._began, share)
-        self._screen.show("scan", name, round(100 * share), 100, words, clock)
+        self._screen.show("scan", name, round(100 * share), 100, words, self._clock(share))
+        self._show_all(share)
 
 
 def show_remote(results: Sequence[tuple[str, Path, str | None, tuple[Notice, ...], float]]) -> None:

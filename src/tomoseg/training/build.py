@@ -214,6 +214,6 @@ def structure_weights(
 def _check_batch(config: TrainConfig, ranks: Ranks) -> None:
     if config.batch_size < ranks.count:
         raise TrainingError(
-            f"expected batches of a slice a process or more, got {config.batch_size} for {ranks.count} processes; "
-            "raise batch_size, which counts the slices of all processes together"
+            f"expected a batch_size of at least one slice per process, got {config.batch_size} for "
+            f"{ranks.count} processes; raise batch_size, which counts the slices of all processes together"
         )

@@ -63,5 +63,5 @@ def check_difficulties(records: Sequence[CaseRecord]) -> None:
     if without:
         raise DatasetError(
             f"expected the difficulty of each slice, which curriculum.enabled needs, got none in {len(without)} of "
-            f"{len(records)} training cases, the first {without[0]}; preprocess again, or turn the curriculum off"
+            f"{len(records)} training cases, such as {without[0]}; preprocess again, or turn the curriculum off"
         )

@@ -104,8 +104,8 @@ def launched_ranks(*, on_gpu: bool) -> Iterator[Ranks]:
     except RuntimeError as error:
         if isinstance(error, distributed.DistError) or "peer" in str(error):
             raise TrainingError(
-                f"expected all processes to train, got: {str(error).splitlines()[0]}; "
-                "the same command goes on from the last saved state"
+                f"expected all processes to train, got: {str(error).splitlines()[0]}; run the same command "
+                "again to continue from the last saved state"
             ) from error
         raise
     finally:

@@ -163,7 +163,7 @@ class Run:
         if other := [what for what, before, now in pairs if None not in (before, now) and before != now]:
             other = [what for what in other if what != "voxels"] or other  # voxels differ along with anything else
             raise TrainingError(
-                f"expected the dataset that this run began with, got other {' and '.join(other)} in "
+                f"expected the dataset that this run was started with, got different {' and '.join(other)} in "
                 f"{self.data.folder}; use that dataset or another run folder"
             )
         self.state.restore(saved)
@@ -217,6 +217,6 @@ def _of_curriculum(run: Run) -> list[str]:
     if not run.config.curriculum.enabled or until * budget >= 2:
         return []
     return [
-        f"the curriculum moves on as an epoch begins, and of a budget of {budget:.1f} epochs it has {until:g}; for "
-        "a gentle rise lower sampling.slices_per_case, so that epochs are shorter, or train longer"
+        f"the curriculum advances when an epoch starts, and has {until:g} of a budget of {budget:.1f} epochs; "
+        "for a gentle rise lower sampling.slices_per_case, so that epochs are shorter, or train longer"
     ]

@@ -119,8 +119,8 @@ class RunFolder:
         ]
         if changed:
             raise TrainingError(
-                f"{self.folder}: expected the settings of the run that is there, got others: {'; '.join(changed)}; "
-                "use its settings or another folder, or go on with --force"
+                f"{self.folder}: expected the settings of the run in this folder, got others: "
+                f"{'; '.join(changed)}; use its settings or another folder, or continue with --force"
             )
 
 

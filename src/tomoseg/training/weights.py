@@ -86,7 +86,8 @@ def _check_fits(old: ModelRecord, new: ModelRecord) -> None:
     for name, was, now in (*compared, ("windows_hu", old.windows_hu, new.windows_hu)):
         if was != now:
             raise TrainingError(
-                f"expected {name} of the model to start from, {was!r}, got {now!r}; set {name} so, or start afresh"
+                f"expected {name} as in the model to start from, {was!r}, got {now!r}; set {name} to that, or "
+                "start from scratch"
             )
 
 
@@ -98,8 +99,8 @@ def _check_is_own(source: ModelRecord | TrainConfig) -> None:
     """
     if not isinstance(source.network, NetworkConfig):
         raise TrainingError(
-            "expected a model of tomoseg's own to start from, got an imported one; start afresh, or train on masks "
-            "that it predicts"
+            "expected a model of tomoseg's own to start from, got an imported one; start from scratch, or "
+            "train on masks that it predicts"
         )
 
 

@@ -142,7 +142,7 @@ def _drawn(
         names.append(name)
         on_scan(number, count)
     if not images:
-        raise InputError("expected scans that show something to calibrate with, got values all alike; use others")
+        raise InputError("expected scans with different values to calibrate with, got uniform ones; use others")
     order = np.random.default_rng(0).permutation(len(images))
     aside = max(1, len(images) // (CHECKED_SHARE + 1)) if len(images) > 1 else 0
     checked, rest = ([images[k] for k in part] for part in (order[:aside], order[aside:]))
@@ -202,7 +202,7 @@ def calibration_slices(
     holding = {c: [case for case in order if case.record.occurrence.get(c)] for c in range(structures)}
     present = [c for c, found in holding.items() if found]
     if not present:
-        raise DatasetError("expected cases that hold structures to calibrate with, got none; use another dataset")
+        raise DatasetError("expected cases with structures to calibrate with, got none; use another dataset")
     drawn = dict.fromkeys((case.name for case in order), 0)
     chosen: list[tuple[PreprocessedCase, int]] = []
     for k in range(count):

@@ -76,7 +76,7 @@ def save_correction(
     """
     if mask.shape != grid.canonical_shape:
         raise GridError(
-            f"expected a mask on the scan's voxels {grid.canonical_shape}, got {mask.shape}; load the page again"
+            f"expected a mask on the scan's voxels {grid.canonical_shape}, got {mask.shape}; reload the page"
         )
     segmentation = Segmentation.from_packed(mask.view(np.uint8)[None], LabelSet((structure,)), grid)
     there = versions(folder)

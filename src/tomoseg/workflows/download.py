@@ -113,7 +113,7 @@ def _all(archive: Archive, output: Path, keep_archive: bool, web: Web, progress:
 def _some(archive: Archive, output: Path, wanted: Sequence[str], web: Web, progress: Progress) -> DownloadReport:
     for name in wanted:
         if not name or name != PurePath(name).name or name.startswith("."):
-            raise InputError(f"expected names of cases, got {name!r}; correct --cases")
+            raise InputError(f"expected case names, got {name!r}; correct --cases")
     if all((output / name).is_dir() for name in wanted):
         return DownloadReport(len(wanted), 0, False)
     remote = RemoteFile(archive, web)

@@ -320,8 +320,10 @@ def _scored_otherwise(against: Path, options: EvaluateOptions, scoring: Scoring)
         "tolerances": _tolerances_text(scoring.tolerances_mm, how["tolerances_mm"]),
     }
     return tuple(
-        f"{against} was scored with {name} {was[name]}, these with {now[name]}: the two cannot be compared in what "
-        "depends on it; score one anew"
+        (
+            f"{against} was scored with {name} {was[name]}, these with {now[name]}: metrics that depend on it "
+            "cannot be compared; score one of them again"
+        )
         for name in now
         if was[name] != now[name]
     )

@@ -46,7 +46,7 @@ def export(
     """
     engine = ENGINES[to]
     if engine.conversion is None:
-        raise ConfigError(f"expected an engine that has files of its own, got {to}, which computes from the weights")
+        raise ConfigError(f"expected an engine with exported files, got {to}, which computes from the weights")
     if precision not in engine.precisions:
         known = " or ".join(engine.precisions)
         raise ConfigError(f"expected precision {known} for {to}, got {precision}; use one of these")
@@ -92,12 +92,12 @@ def check_request(
     """
     if spread.on != "here" and (measure is None or not (measure / INDEX).is_file()):
         raise ConfigError(
-            f"expected a preprocessed dataset with --measure beside --on {spread.on}, got none; leave --on off"
+            f"expected a preprocessed dataset with --measure when --on is {spread.on}, got none; leave --on off"
         )
     if to is None and measure is None:
         raise ConfigError("expected a format or scans to measure on, got neither; add --to or --measure")
     if calibrate is not None and (to is None or precision != "int8"):
         raise ConfigError(
-            f"expected --to and --precision int8 beside --calibrate, got {to or 'no --to'} and precision {precision}; "
+            f"expected --to and --precision int8 with --calibrate, got {to or 'no --to'} and precision {precision}; "
             "add them, or leave --calibrate off"
         )

@@ -160,14 +160,15 @@ def _check_sum(part: ReleasedPart, archive: Archive, found: str, kept: Mapping[s
     if part.file in kept and kept[part.file] != found:
         remove_file(_path_of(archive))
         raise DownloadError(
-            f"{archive.url}: expected the SHA-256 {kept[part.file]} of the first download, got {found}: the file was "
-            f"changed, and was removed; ask its makers why, and to take it remove its line in {sums_file()}"
+            f"{archive.url}: expected the SHA-256 {kept[part.file]} of the first download, got {found}: the "
+            "file has changed since, and was removed; ask its authors why, and to accept it remove its line "
+            f"in {sums_file()}"
         )
     if part.file not in kept and part.sha256 not in (None, found):
         remove_file(_path_of(archive))
         raise DownloadError(
-            f"{archive.url}: expected the SHA-256 {part.sha256}, got {found}: the file is damaged or another one, and "
-            "was removed; run the same command again"
+            f"{archive.url}: expected the SHA-256 {part.sha256}, got {found}: the file is damaged or another "
+            "file, and was removed; run the same command again"
         )
 
 

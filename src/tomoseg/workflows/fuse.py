@@ -92,9 +92,7 @@ def fuse(
     """
     begin_folder(output)
     if output.is_dir() and any(output.iterdir()):
-        raise OutputError(
-            f"{output}: expected a folder that is not there yet, or empty, got files in it; choose another"
-        )
+        raise OutputError(f"{output}: expected a new or empty folder, got one with files in it; choose another")
     loaded = [load_model(model) for model in models]
     fused = weigh(loaded, Preprocessed(dataset), split, least_dice, compute, on_case)
     with whole_folder(output) as aside:
@@ -170,15 +168,17 @@ def _checked(models: Sequence[Model], data: Preprocessed) -> Preprocessed:
     """
     if any(model.record.plan is not None for model in models):
         raise ConfigError(
-            "expected networks that were trained here on one grid, got an imported one, whose logits lie on voxels of "
-            "its own and are not those of each structure alone; name the folds of one training together after -m of "
-            "tomoseg predict, which takes their mean"
+            "expected networks trained here on one grid, got an imported one, whose logits are on its own "
+            "voxels and not separate for each structure; name the folds of one training together after -m of "
+            "tomoseg predict, which averages them"
         )
     views = [model.record.grid.view for model in models]
     if len(views) < 2 or len(set(views)) < len(views):
         raise ConfigError(f"expected two models or more, each of another view, got {', '.join(views) or 'none'}")
     if data.grid.view != "axial":
-        raise DatasetError(f"{data.folder}: expected a dataset of axial view to choose on, got {data.grid.view}")
+        raise DatasetError(
+            f"{data.folder}: expected a dataset of axial view to choose weights on, got {data.grid.view}"
+        )
     first = models[0].record
     return fitted(first.labels.names, first.grid.model_copy(update={"view": "axial"}), data)
 

@@ -56,9 +56,9 @@ class HeldOut:
         if not number:
             return ()
         return (
-            f"{counted(number, 'case')} of {len(self.cases)} were for training and keep no masks on their scans' own "
-            "voxels: scored on the network's grid. The masks in the run's out-of-fold beside the dataset are scored on "
-            "the scans' own",
+            f"{counted(number, 'case')} of {len(self.cases)} were for training and have no masks on their "
+            "scans' own voxels: scored on the network's grid. The masks in the run's out-of-fold folder, "
+            "compared with the dataset, are scored on the scans' own voxels",
         )
 
 
@@ -84,18 +84,23 @@ def held_out(model: Path, dataset: Path, split: str, compute: Compute) -> HeldOu
     given = Preprocessed(dataset)
     data = fitted_in_part(predictor.record.labels, _grid_of(predictor, given), given)
     folds = read_folds(model_in(model))
-    seen = folds is not None and not folds.cases.keys().isdisjoint(case.name for case in data.cases)
+    seen = _shares_cases(folds, data)
     if split == "auto":
         split = "out-of-fold" if seen else "validation"
     if folds is None or split == "test" or not (seen or split == "out-of-fold"):
         if split == "out-of-fold":
             raise ConfigError(
-                f"{model}: expected a run of folds for split out-of-fold, got a model that is none; train one with "
-                "--folds, or choose another split"
+                f"{model}: expected a run of folds for split out-of-fold, got a model without folds; train one "
+                "with --folds, or choose another split"
             )
         return HeldOut(predictor, split, data.split(split), data, given.labels, {}, {})
     cases, networks = _by_fold(model, folds, data, split, compute)
     return HeldOut(predictor, split, cases, data, given.labels, networks, folds.cases)
+
+
+def _shares_cases(folds: Folds | None, data: Preprocessed) -> bool:
+    """Return whether any case of the dataset was divided into folds."""
+    return folds is not None and not folds.cases.keys().isdisjoint(case.name for case in data.cases)
 
 
 def _grid_of(predictor: Predictor, given: Preprocessed) -> GridConfig:
@@ -117,8 +122,8 @@ def _by_fold(
     dealt = [case for case in data.cases if case.split != "test"]
     if {case.name for case in dealt} != folds.cases.keys():
         raise DatasetError(
-            f"{data.folder}: expected the {len(folds.cases)} cases that the folds of {model} were dealt from, got "
-            "others; take the dataset that the run learned from"
+            f"{data.folder}: expected the {len(folds.cases)} cases that the folds of {model} were drawn from, "
+            "got others; use the dataset that the run was trained on"
         )
     wanted = dealt if split == "out-of-fold" else data.split(split)
     cases = [case.in_split("validation") for case in wanted]

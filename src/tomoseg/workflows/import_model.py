@@ -106,9 +106,7 @@ def import_model(
     require_torch()
     check_folder(output)
     if output.is_dir() and any(output.iterdir()):
-        raise OutputError(
-            f"{output}: expected a folder that is not there yet, or empty, got files in it; choose another"
-        )
+        raise OutputError(f"{output}: expected a new or empty folder, got one with files in it; choose another")
     remove_left_over(output)
     with opened(source, output) as root:
         on_step("reading")
@@ -169,8 +167,8 @@ def _as_known(described: Training, known: Known, name: str) -> Training:
         return replace(described, plan=plan)
     if len(known.structures) != len(described.labels):
         raise ModelError(
-            f"{name}: expected {len(known.structures)} structures in dataset.json, got {len(described.labels)}; it is "
-            "another model: ask its makers"
+            f"{name}: expected {len(known.structures)} structures in dataset.json, got "
+            f"{len(described.labels)}; it is another model: ask its authors"
         )
     return replace(described, plan=plan, labels=known.structures)
 

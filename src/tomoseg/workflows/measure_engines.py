@@ -221,7 +221,7 @@ def _images(model: Model, scans: Iterator[OnGrid]) -> list[NetworkImage]:
     voxels = math.prod(model.record.input_spec.fixed or (1,))
     images = draw_some(predictor_of(model), scans, max(1, min(TIMED_SLICES, TIMED_VOXELS // voxels)))
     if not images:
-        raise ConfigError("expected scans that show something to measure on, got values all alike; use others")
+        raise ConfigError("expected scans with different values to measure on, got uniform ones; use others")
     return images
 
 

@@ -87,7 +87,7 @@ def _tell_of_view(source: ModelRecord | TrainConfig, view: str, told: Listener) 
     """Report that training starts from the network of another view, if the model has none of this one."""
     if isinstance(source, ModelRecord) and source.grid.view != view:
         told.on_warning(
-            f"the model to start from has no network of {view} slices: this one starts from its network of "
+            f"the model to start from has no network for {view} slices: this one starts from its network for "
             f"{source.grid.view} slices"
         )
 

@@ -109,9 +109,9 @@ def _check_minutes(found: DatasetPlan) -> None:
     if size.slices < 0.05 * wanted:
         needed = found.means.cost.minutes_for(wanted, size.batch_size, size.work)
         raise ConfigError(
-            f"expected minutes for some thousand slices of training, got {found.means.minutes:g}, in which this "
-            f"machine learns from {size.slices}, on pixels of {size.edge_mm:.3g} mm; {needed:.1f} minutes would do, "
-            f"{needed * 0.15:.1f} are the least"
+            f"expected enough minutes to train on a few thousand slices, got {found.means.minutes:g}, in which "
+            f"this machine trains on {size.slices}, with pixels of {size.edge_mm:.3g} mm; allow {needed:.1f} "
+            f"minutes, or {needed * 0.15:.1f} at the least"
         )
 
 

@@ -393,8 +393,8 @@ def _check_output(output: Path, labels: LabelSet, grid: GridConfig) -> list[str]
     if there.grid != grid or there.labels.names != labels.names:
         what = "another grid" if there.grid != grid else "other structures"
         raise DatasetError(
-            f"{output}: expected to go on with the preprocessed dataset that is there, got {what}; "
-            "choose another output folder or delete this one"
+            f"{output}: expected to continue the preprocessed dataset in this folder, got {what}; choose "
+            "another output folder or delete this one"
         )
     changed = [
         f"{new.name} {old.id} to {new.id}" for old, new in zip(there.labels, labels, strict=True) if new.id != old.id
@@ -403,5 +403,5 @@ def _check_output(output: Path, labels: LabelSet, grid: GridConfig) -> list[str]
         return []
     return [
         f"{output}: the ids of {len(changed)} structures were changed to those of the dataset "
-        f"({', '.join(changed[:4])}{', ...' if len(changed) > 4 else ''}); models made from it keep the former ones."
+        f"({', '.join(changed[:4])}{', ...' if len(changed) > 4 else ''}); models trained on it keep the former ones."
     ]

@@ -193,7 +193,10 @@ def _check_spares_scans(found: list[Scan]) -> None:
     inputs = {scan.path.resolve() for scan in found}
     for scan in found:
         if scan.output.resolve() in inputs:
-            raise OutputError(f"{scan.output}: expected another place than the scan's own; choose another output")
+            raise OutputError(
+                f"{scan.output}: expected an output other than the scan itself, got the same path; choose another "
+                "output"
+            )
 
 
 def is_result(path: Path, scans: Path, output: Path) -> bool:
@@ -212,7 +215,7 @@ def _listed(scans: Path) -> list[Path]:
         try:
             lines = [line.strip() for line in scans.read_text(encoding="utf-8-sig").splitlines()]
         except UnicodeDecodeError as error:
-            raise InputError(f"{scans}: expected a list in UTF-8, got: {error}; save it in UTF-8") from None
+            raise InputError(f"{scans}: expected a list in UTF-8, got: {error}; save it as UTF-8") from None
         return _some([_of_line(line, scans.parent) for line in lines if line], scans, "one path a line")
     if glob.has_magic(str(scans)):
         paths = [Path(match) for match in sorted(glob.glob(str(scans), recursive=True))]  # noqa: PTH207  # absolute too
@@ -252,7 +255,7 @@ def _only_scan(path: Path, output: Path, label_map: bool, source: ScanSource | N
         output = output / f"{_name(path)}.nii.gz"
     elif not label_map and (names_file or output.is_file()):
         raise OutputError(
-            f"{output}: expected a folder for one mask a structure, got a file; add --ml or name a folder"
+            f"{output}: expected a folder for one mask per structure, got a file; add --ml or name a folder"
         )
     return Scan(_name(path), path, output, True, source)
 

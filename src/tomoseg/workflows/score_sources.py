@@ -108,8 +108,8 @@ def _wanted_of(known: Sequence[str], wanted: Sequence[str], of_model: Sequence[s
     unknown = [name for name in wanted if name in of_model and name not in known]
     if unknown:
         raise DatasetError(
-            f"expected structures that the dataset has, got {_some(unknown)}, which the model alone has; choose of "
-            f"{_some([name for name in of_model if name in known])}"
+            f"expected structures that the dataset has, got {_some(unknown)}, which only the model has; choose "
+            f"from {_some([name for name in of_model if name in known])}"
         )
     return wanted or [name for name in of_model if name in known]
 
@@ -123,8 +123,8 @@ def _check_steps(choices: Choices, cases: Sequence[PreprocessedCase]) -> None:
     needing = scan_steps(choices.steps)
     if needing and any(case.record.placement.resamples and not case.scored_on_grid for case in cases):
         raise ConfigError(
-            f"expected steps that look at masks alone, got {', '.join(needing)}, which needs the scan, and the "
-            "dataset keeps it on another grid; predict, then score the masks"
+            f"expected steps that need only masks, got {', '.join(needing)}, which needs the scan, and the "
+            "dataset has it on another grid; predict, then score the masks"
         )
 
 
@@ -134,7 +134,7 @@ class MaskSource:
     def __init__(self, predicted: Path, reference: Path, options: EvaluateOptions, compute: Compute) -> None:
         if predicted.is_dir() and is_model(predicted):
             raise DatasetError(
-                f"{reference}: expected a preprocessed dataset beside a model, got another folder; run tomoseg "
+                f"{reference}: expected a preprocessed dataset with a model, got another folder; run tomoseg "
                 "preprocess on it, or tomoseg predict, and compare masks with masks"
             )
         self.cases, self.missing = matched_cases(predicted, reference)
@@ -263,7 +263,7 @@ def _without_file(cases: Mapping[str, tuple[MaskCase, MaskCase]], names: Sequenc
     ]
     if not lacking:
         return ()
-    return (f"{len(lacking)} masks have no file among the predictions and were taken as empty: {_some(lacking)}",)
+    return (f"{len(lacking)} masks have no file among the predictions and count as empty: {_some(lacking)}",)
 
 
 def _some(names: Sequence[str] | Mapping[str, object]) -> str:

@@ -61,23 +61,21 @@ def _check_kind(output: Path, folds: int | None) -> None:
         TrainingError: If it holds another kind of run.
     """
     there = read_folds(output)
-    before = "none" if there is None else str(there.count)
     if there is not None and there.count != folds:
-        asked = "none were" if folds is None else f"{folds} were"
         raise TrainingError(
-            f"{output}: expected --folds {before}, which the run that is there began with, got a call in which {asked} "
-            "asked for; give that number, or another run folder"
+            f"{output}: expected --folds {there.count}, which the run in this folder was started with, got "
+            f"{folds or 'none'}; give that number, or another run folder"
         )
     kind = kind_in(output)
     if folds is None and kind == OF_VIEWS:
         raise TrainingError(
-            f"{output}: expected --views, which the run that is there began with, got a call in which none were asked "
-            "for; give them, or another run folder"
+            f"{output}: expected --views, which the run in this folder was started with, got none; give them, "
+            "or another run folder"
         )
     if folds is not None and kind in (ONE, OF_VIEWS):
         raise TrainingError(
-            f"{output}: expected a new run folder, or one of {folds} folds, got a run of {kind} on the dataset's own "
-            "splits; choose another folder, or leave --folds off"
+            f"{output}: expected a new run folder, or one with {folds} folds, got a run of {kind} on the "
+            "dataset's own splits; choose another folder, or leave --folds off"
         )
 
 
@@ -146,7 +144,7 @@ def _dealt(data: Preprocessed, output: Path, count: int, seed: int) -> Folds:
     folds, there = Folds(count, assign_folds(data, count, seed)), read_folds(output)
     if there is not None and there != folds:
         raise TrainingError(
-            f"{output}: expected the patients and the seed that the folds of this run were dealt with, got others in "
+            f"{output}: expected the patients and the seed that the folds of this run were drawn with, got others in "
             f"{data.folder}; use those or another run folder"
         )
     return folds
@@ -167,8 +165,8 @@ def _keep_out_of_fold(data: Preprocessed, output: Path, fold: int, config: Train
     """
     if data.grid.view != "axial":
         told.on_warning(
-            f"no masks are kept out of fold: a dataset of {data.grid.view} slices does not say how its scans lie in "
-            "space. `tomoseg evaluate RUN PREPROCESSED` scores the folds all the same"
+            f"no out-of-fold masks are kept: a dataset of {data.grid.view} slices does not say how its scans "
+            "lie in space. `tomoseg evaluate RUN PREPROCESSED` scores the folds all the same"
         )
         return True
     model = load_model(part_of(output, fold))

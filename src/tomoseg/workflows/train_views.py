@@ -122,7 +122,7 @@ def train_views(
     """
     if data.grid.view != "axial":
         raise DatasetError(
-            f"{data.folder}: expected a dataset of axial slices, of which the other views are made, got "
+            f"{data.folder}: expected a dataset of axial slices, from which the other views are made, got "
             f"{data.grid.view} ones; preprocess without --grid.view"
         )
     best: dict[str, float | None] = {}
@@ -166,7 +166,7 @@ def _together(data: Preprocessed, output: Path, config: TrainConfig, told: Liste
 
 def _weighed(data: Preprocessed, output: Path, config: TrainConfig, told: Listener) -> tuple[Fusion, float | None]:
     if not any(case.split == "validation" for case in data.cases):
-        told.on_warning("no validation case chooses how much each view counts: all count alike")
+        told.on_warning("there is no validation case to choose how much each view counts: all count equally")
         return Fusion((), ()), None
     models = [load_model(output / view) for view in config.views]
     compute = Compute(engine="torch", device=config.device, precision=config.precision)

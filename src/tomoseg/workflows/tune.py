@@ -103,8 +103,8 @@ def _too_few(cases: Sequence[PreprocessedCase], names: Sequence[str], where: str
     few = {name: patients for name, patients in shown.items() if patients < LEAST_PATIENTS}
     if len(few) == len(shown):
         raise DatasetError(
-            f"{where}: expected a structure that {LEAST_PATIENTS} patients or more show, got at most "
-            f"{max(shown.values())}; add cases to it or choose another: what so few choose is chance"
+            f"{where}: expected a structure in {LEAST_PATIENTS} patients or more, got at most "
+            f"{max(shown.values())}; add cases to it or choose another: a choice from so few is chance"
         )
     return few
 

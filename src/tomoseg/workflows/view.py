@@ -58,7 +58,7 @@ def _check_there(place: Path) -> None:
     if not place.exists():
         raise InputError(f"{place}: expected a scan, got nothing at that path; check it")
     if place.is_dir() and not any(place.iterdir()):
-        raise InputError(f"{place}: expected a scan, results of many or a run, got an empty folder; check the path")
+        raise InputError(f"{place}: expected a scan, a folder of results or a run, got an empty folder; check the path")
 
 
 def check_scan(views: Views, options: ViewOptions) -> None:

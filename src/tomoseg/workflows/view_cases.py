@@ -75,7 +75,7 @@ def masks_of(paths: Sequence[Path], name: str) -> MaskCase:
         if len(found) > 1 and name not in found:
             raise DatasetError(
                 f"{paths[0]}: expected masks of one scan, or of one called {name}, got those of {len(found)}; "
-                "name the folder of this scan's"
+                "pass the folder of this scan's masks"
             )
         return found.get(name) or next(iter(found.values()))
     if len(paths) == 1 and (case := _named(paths[0])) is not None:
@@ -162,12 +162,14 @@ def _scored(folder: Path) -> tuple[Path, Path]:
         how = read_json(folder / SUMMARY)["how"]
         places = Path(how["predicted"]), Path(how["reference"])
     except (KeyError, TypeError):
-        raise InputError(f"{folder / SUMMARY}: expected what was scored, got none of it; evaluate anew") from None
+        raise InputError(
+            f"{folder / SUMMARY}: expected a record of what was scored, got none; evaluate again"
+        ) from None
     for path in places:
         if not path.exists():
             raise InputError(
-                f"{folder}: expected masks at {path}, where they were when they were scored, got nothing there; go to "
-                "where `tomoseg evaluate` was called, or evaluate anew"
+                f"{folder}: expected masks at {path}, where they were scored, got nothing there; run it in the "
+                "folder where `tomoseg evaluate` was run, or evaluate again"
             )
     return places
 
@@ -217,7 +219,7 @@ def _scans_in(folder: Path) -> Iterator[Mapping[str, Any]]:
         try:
             yield from read_json(path)["scans"]
         except (KeyError, TypeError):
-            raise InputError(f"{path}: expected what became of each scan, got none of it; predict again") from None
+            raise InputError(f"{path}: expected a record of each scan, got none; predict again") from None
 
 
 def _ratings(folder: Path) -> Iterator[tuple[str, float | None]]:
@@ -232,7 +234,7 @@ def _ratings(folder: Path) -> Iterator[tuple[str, float | None]]:
                 rows = list(csv.DictReader(stream))
             yield from ((row["scan"], None if row["self_rating"] == "-" else float(row["self_rating"])) for row in rows)
         except (OSError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: expected a table of triage, got: {error}; remove it, or predict again") from None
+            raise InputError(f"{path}: expected a triage table, got: {error}; remove it, or predict again") from None
 
 
 def _views(folder: Path, cases: Sequence[ViewCase], beside: Path, measure: str, left_out: Sequence[str]) -> Views:

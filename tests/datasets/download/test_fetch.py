@@ -41,7 +41,7 @@ def test_another_process_that_fetches_it_is_not_disturbed(target):
     part.write_bytes(CONTENT[:100])
     with locked(part) as is_ours:
         assert is_ours
-        check_refused(FileServer(CONTENT), target, "expected nobody else to fetch it, got another process that does")
+        check_refused(FileServer(CONTENT), target, "expected no other process to download it, got one that does; wait")
         forget_part(target)
         assert part.read_bytes() == CONTENT[:100]
     forget_part(target)
@@ -149,7 +149,9 @@ class TestGood:
             fetch(archive_of(server), target, web())
         assert server.asked == []
         target.write_bytes(OTHER)
-        with pytest.raises(DownloadError, match=r"expected the archive scans, got a file of 10240 bytes that is not"):
+        with pytest.raises(
+            DownloadError, match=r"expected the archive scans, got another file of 10240 bytes; move it away"
+        ):
             fetch(archive_of(server), target, web())
         assert target.read_bytes() == OTHER
 
@@ -187,7 +189,7 @@ class TestAnotherFile:
     @pytest.mark.parametrize("length", [5000, 20000])
     def test_another_length(self, target, length):
         server = FileServer((CONTENT * 2)[:length])
-        check_refused(server, target, rf"expected 10240 bytes, got {length}; another file is there")
+        check_refused(server, target, rf"expected 10240 bytes, got {length}; the server has another")
         assert len(server.asked) == 1
         assert nothing_left(target)
 
@@ -203,11 +205,11 @@ class TestAnotherFile:
     @pytest.mark.parametrize("total", ["9" * 5000, "-1", "all", "*"])
     def test_a_size_that_is_none(self, target, total):
         server = FileServer(CONTENT, statuses=[206], headers={"Content-Range": f"bytes 0-9/{total}"})
-        check_refused(server, target, "expected the server to say the file's size, got None; pass --size", size=False)
+        check_refused(server, target, "expected the server to state the file's size, got None; pass --size", size=False)
         assert nothing_left(target)
 
     def test_no_size_at_all(self, target):
-        message = r"expected the server to say the file's size, got None; pass --size"
+        message = r"expected the server to state the file's size, got None; pass --size"
         check_refused(FileServer(CONTENT, endless=True), target, message, size=False)
         assert nothing_left(target)
 
@@ -273,7 +275,7 @@ class TestRefused:
 
     def test_a_proxy_that_cannot_be_used(self, target, monkeypatch):
         monkeypatch.setenv("ALL_PROXY", "carrier-pigeon://example.org")
-        with serving(FileServer(CONTENT)) as server, pytest.raises(DownloadError, match="expected a proxy that can be"):
+        with serving(FileServer(CONTENT)) as server, pytest.raises(DownloadError, match="expected a usable proxy, got"):
             fetch(archive_of(server), target, web())
 
     def test_this_machine_is_asked_without_a_proxy(self, target, monkeypatch):

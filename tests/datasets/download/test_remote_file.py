@@ -33,7 +33,7 @@ def test_it_reads_as_a_file_in_memory_does(moves, read_ahead, tail, drops):
         for offset, whence, size in moves:
             start = {0: 0, 1: local.tell(), 2: len(CONTENT)}[whence] + offset
             if start < 0:
-                with pytest.raises(OSError, match="expected a place in the file"):
+                with pytest.raises(OSError, match="expected a position in the file,"):
                     file.seek(offset, whence)
                 continue
             assert file.seek(offset, whence) == local.seek(start)
@@ -60,7 +60,7 @@ def test_a_large_read_is_one_request():
 
 
 def test_a_server_without_parts():
-    message = r"expected a server that sends parts of a file, got status 200 without them; fetch the whole"
+    message = r"expected a server that sends parts of a file, got status 200 without them; download the whole"
     with serving(FileServer(CONTENT, ranges=False)) as server, pytest.raises(DownloadError, match=message):
         remote(server)
 
@@ -70,12 +70,12 @@ def test_a_file_that_changes(blind):
     with serving(FileServer(CONTENT, blind=blind)) as server:
         file = remote(server, tail=10)
         server.content, server.etag = CONTENT[::-1], '"two"'
-        with pytest.raises(DownloadError, match="expected the same archive throughout, 10240 bytes, got another of"):
+        with pytest.raises(DownloadError, match="expected the same archive of 10240 bytes throughout, got one of"):
             file.read(10)
 
 
 def test_a_file_of_another_size():
-    message = "expected the same archive throughout, 10000 bytes, got another of 10240"
+    message = "expected the same archive of 10000 bytes throughout, got one of 10240"
     with serving(FileServer(CONTENT)) as server, pytest.raises(DownloadError, match=message):
         remote(server, size=10000)
 

@@ -62,7 +62,9 @@ def test_two_scans(rng, tmp_path, what, offset):
     for number, one_of in enumerate(slices):
         one_of.InstanceNumber = number + 1
     folder = save(slices, tmp_path)
-    with pytest.raises(InputError, match=r"got 2 of one stretch of the body, and nothing says which is meant; choose"):
+    with pytest.raises(
+        InputError, match=r"got 2 of the same part of the body, and nothing says which is meant; choose"
+    ):
         read_scan(folder)
     first, second = read_scan(folder, series=1), read_scan(folder, series=2)
     assert len(first.source.slices.series) == 2

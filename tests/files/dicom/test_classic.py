@@ -27,7 +27,7 @@ def test_frames_follow_one_another(rng, tmp_path, tags, gap):
     assert volume.affine[2, 3] == 30 + min(0, 3 * gap)
     (warning,) = volume.warnings
     assert warning.kind == "assumed geometry"
-    assert "the place of its first frame alone" in warning.message
+    assert "the position of its first frame only" in warning.message
 
 
 @pytest.mark.parametrize("tags", [{"FrameTime": 40}, {"SliceThickness": None}, {"ImagePositionPatient": None}])
@@ -45,15 +45,13 @@ def test_one_slice_several_times_is_called_that(rng, tmp_path, copies, times, as
     """Whatever voxel edges are assumed; differently coded, as in two exports of one slice."""
     stored = rng.integers(-1000, 1000, (5, 6), np.int16)
     made = [image(stored, (0, 0, 5), syntax=ImplicitVRLittleEndian if k else None) for k in range(copies)]
-    with pytest.raises(GridError, match=rf"got one slice {times}, the same to the last pixel; pass one of the files"):
+    with pytest.raises(GridError, match=rf"got one slice {times} with identical pixels; pass one of the files"):
         read_scan(save(made, tmp_path), assume_spacing=assume_spacing)
 
 
 def test_other_slices_at_one_place(rng, tmp_path):
     made = [image(rng.integers(-1000, 1000, (5, 6), np.int16), (0, 0, 5), k) for k in range(3)]
-    with pytest.raises(
-        GridError, match=r"got one place 3 times, and other pixels each time: .* --assume-spacing X Y Z"
-    ):
+    with pytest.raises(GridError, match=r"one position 3 times with different pixels: .* --assume-spacing X Y Z"):
         read_scan(save(made, tmp_path))
     assert read_scan(tmp_path, assume_spacing=(1, 1, 2)).shape == (6, 5, 3)
 

@@ -42,7 +42,7 @@ def test_an_archive_is_the_folder_in_it(series, tmp_path):
 def test_names_that_climb_are_refused(series, tmp_path, name):
     assert climbs(name)
     path = packed(tmp_path / "a.zip", {"0.dcm": (series / "000.dcm").read_bytes(), name: b"x"})
-    with pytest.raises(InputError, match=r"got one that leads out of it; do not trust it"):
+    with pytest.raises(InputError, match=r"got one that leads outside; do not trust it"):
         read_scan(path)
 
 
@@ -76,7 +76,7 @@ def test_a_member_without_a_name_is_refused(series, tmp_path):
     entry = data.index(b"PK\x01\x02")
     data[entry + 28], data[entry + 30] = 0, 1  # its one letter becomes an extra field
     path.write_bytes(bytes(data))
-    with pytest.raises(InputError, match=r"got one that leads out of it; do not trust it"):
+    with pytest.raises(InputError, match=r"got one that leads outside; do not trust it"):
         read_scan(path)
 
 
@@ -93,9 +93,9 @@ def test_two_members_of_one_name_are_refused(series, tmp_path):
 def test_more_members_than_a_scan_has(series, tmp_path, monkeypatch):
     monkeypatch.setattr("tomoseg.files.dicom.entries.MOST_FILES", 2)
     path = packed(tmp_path / "a.zip", {path.name: path.read_bytes() for path in series.iterdir()})
-    with pytest.raises(InputError, match=r"expected one scan, got an archive of 3 files; pack one scan"):
+    with pytest.raises(InputError, match=r"expected one scan, got an archive of 3 files; put only one scan in it"):
         read_scan(path)
-    with pytest.raises(InputError, match=r"expected one scan, got more than 2 files; name the folder of a scan"):
+    with pytest.raises(InputError, match=r"expected one scan, got more than 2 files; pass the folder of one scan"):
         read_scan(series)
 
 
@@ -185,5 +185,5 @@ def test_a_series_is_for_dicom_alone(tmp_path):
     (tmp_path / "a.nii").write_bytes(bytes(400))
     with pytest.raises(InputError, match=r"expected DICOM for --series"):
         read_scan(tmp_path / "a.nii", series=1)
-    with pytest.raises(InputError, match=r"expected voxel edges in mm above 0"):
+    with pytest.raises(InputError, match=r"expected a voxel size in mm above 0,"):
         read_scan(tmp_path / "a.nii", assume_spacing=(1.0, 0.0, 1.0))

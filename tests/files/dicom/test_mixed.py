@@ -92,7 +92,7 @@ class TestChoice:
         hu = in_turn(body, np.roll(body, 2, 1))
         folder = saved(hu, tmp_path)
         with pytest.raises(
-            InputError, match=r"of 2 scans in turn.*--series of 2: every second slice from the first; 3: e"
+            InputError, match=r"of 2 interleaved scans,.*--series from 2: every second slice from the first; 3: e"
         ):
             read_scan(folder)
         for series, expected in ((2, hu[::2]), (3, hu[1::2]), (4, hu)):
@@ -100,11 +100,11 @@ class TestChoice:
             np.testing.assert_array_equal(volume.hu, expected.round().T[::-1, ::-1])
             assert volume.spacing_mm[2] == (2.5 if series == 4 else 5.0)
             assert volume.warnings == ()
-        with pytest.raises(InputError, match=r"expected a series from 1 to 1, got 5; choose of 1: axial"):
+        with pytest.raises(InputError, match=r"expected a series from 1 to 1, got 5; choose from 1: axial"):
             read_scan(folder, series=5)
 
     def test_one_scan_has_no_parts(self, body, tmp_path):
-        with pytest.raises(InputError, match=r"expected a series from 1 to 1, got 2; choose of 1: axial"):
+        with pytest.raises(InputError, match=r"expected a series from 1 to 1, got 2; choose from 1: axial"):
             read_scan(saved(body, tmp_path), series=2)
 
     def test_gaps_in_turn(self, rng, tmp_path):
@@ -127,7 +127,7 @@ class TestChoice:
     def test_every_place_twice_and_differently(self, rng, tmp_path):
         hu = rng.integers(-1000, 1000, (12, 5, 6))
         folder = saved(hu, tmp_path, np.arange(12) // 2 * 2.5)
-        with pytest.raises(InputError, match=r"got 6 of 6 places shown once more and differently.*with --series 1"):
+        with pytest.raises(InputError, match=r"got 6 of 6 positions twice with different pixels,.*with --series 1"):
             read_scan(folder)
         np.testing.assert_array_equal(read_scan(folder, series=1).hu, hu[::2].T[::-1, ::-1])
 
@@ -151,7 +151,7 @@ class TestIdentifiers:
         volume = read_scan(tmp_path / "in")
         np.testing.assert_array_equal(volume.hu, hu.T[::-1, ::-1])
         assert [word.kind for word in volume.warnings] == ["headers"]
-        self.check_is_not_referred_to(volume, tmp_path / "a.dcm", "each slice has a SeriesInstanceUID of its own")
+        self.check_is_not_referred_to(volume, tmp_path / "a.dcm", "each slice has its own SeriesInstanceUID")
 
     @pytest.mark.parametrize("other", ["StudyInstanceUID", "FrameOfReferenceUID"])
     def test_a_study_for_each_slice_is_refused(self, rng, tmp_path, other):

@@ -92,7 +92,7 @@ def test_an_enhanced_file_of_two_times_is_two_series(stored, tmp_path):
         frame.FrameContentSequence = [pydicom.Dataset()]
         frame.FrameContentSequence[0].TemporalPositionIndex = 1 + number // 3
     path = save([dataset], tmp_path) / "000.dcm"
-    with pytest.raises(InputError, match="got 2 of one stretch of the body, and nothing says which is meant"):
+    with pytest.raises(InputError, match="got 2 of the same part of the body, and nothing says which is meant;"):
         read_scan(path)
     check(read_scan(path, series=1), stored)
     check(read_scan(path, series=2), stored + 7)
@@ -134,7 +134,7 @@ def test_a_length_that_lies_takes_no_memory(stored, tmp_path):
     start = data.index(b"\x08\0\x80\0LO")  # InstitutionName becomes one with a long length
     path.write_bytes(data[:start] + b"\x08\0\x80\0UT\0\0" + (1 << 30).to_bytes(4, "little") + data[start + 8 :])
     tracemalloc.start()
-    with pytest.raises(InputError, match=r"got a file that ends before it; copy it again"):
+    with pytest.raises(InputError, match=r"got a file that ends too early; copy it again"):
         read_scan(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

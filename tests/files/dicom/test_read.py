@@ -68,7 +68,7 @@ class TestOneSeries:
     def test_without_a_scale_a_word(self, rng, tmp_path):
         slices, _ = axial(rng, RescaleSlope=None, RescaleIntercept=None, RescaleType=None)
         (warning,) = read_scan(save(slices, tmp_path)).warnings
-        assert "Slices give no rescale slope or intercept; 1 and 0 were taken." in warning.message
+        assert "The slices give no rescale slope or intercept; 1 and 0 were used." in warning.message
 
     def test_nested_folders_and_strangers(self, rng, tmp_path):
         slices, stored = axial(rng)
@@ -119,11 +119,11 @@ class TestSeveralSeries:
             f"{tmp_path}: 3 series were found (1: axial, 3 images of 6 x 5 at 0.75 mm (series number 1); "
             "2: axial, 5 images of 6 x 5 at 0.75 mm (series number 2); "
             "3: sagittal, 9 images of 6 x 5 at 1 mm (series number 7)); "
-            "the largest axial one, number 2, was taken. Choose another with --series.",
+            "the largest axial one, number 2, was used. Choose another with --series.",
         )
         assert read_scan(tmp_path, series=1).shape == (6, 5, 3)
         assert read_scan(tmp_path, series=3).shape == (9, 6, 5)
-        with pytest.raises(InputError, match=r"expected a series from 1 to 3, got 4; choose of 1: axial"):
+        with pytest.raises(InputError, match=r"expected a series from 1 to 3, got 4; choose from 1: axial"):
             read_scan(tmp_path, series=4)
 
     def test_localizers_and_captures_are_left_out(self, rng, tmp_path):
@@ -153,7 +153,7 @@ class TestSeveralSeries:
         other, _ = axial(rng, **{keyword: "2"})
         save([*one, *other], tmp_path)
         with pytest.raises(
-            InputError, match=r"expected one scan in a series, got 2 .* with --series of 1: axial, .*; 2: ax"
+            InputError, match=r"expected one scan in a series, got 2 .* with --series from 1: axial, .*; 2: ax"
         ):
             read_scan(tmp_path)
         volume = read_scan(tmp_path, series=1)
@@ -168,14 +168,16 @@ class TestSeveralSeries:
         volume = read_scan(save([*slices, again], tmp_path))
         assert volume.shape == (6, 5, 6)
         (warning,) = volume.warnings
-        assert "1 of 7 slices lie at the place of another and were left out." in warning.message
+        assert "1 of 7 slices lie at the position of another and were left out." in warning.message
 
     def test_repeated_slices_that_differ_are_named(self, rng, tmp_path):
         slices, stored = axial(rng)
         other = image(np.zeros((5, 6), np.int16), slices[1].ImagePositionPatient, 9, (0.5, 0.75))
         volume = read_scan(save([*slices, other], tmp_path))
         np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
-        assert "1 of the slices that were left out differ from the one at their place" in volume.warnings[1].message
+        assert (
+            "1 of the slices left out differ from the one kept at their position, which" in volume.warnings[1].message
+        )
 
     @pytest.mark.parametrize(
         ("tags", "whose"),
@@ -201,7 +203,7 @@ class TestGeometry:
         slices, stored = axial(rng, count=5)
         del slices[2]
         volume = read_scan(save(slices, tmp_path))
-        assert "1 slices are missing (after slice 2 of 4 in the order of position, 2 mm" in volume.warnings[0].message
+        assert "1 slices are missing (after slice 2 of 4 in order of position, 2 mm" in volume.warnings[0].message
         mean = np.rint((stored[1].astype(float) + stored[3]) / 2)
         np.testing.assert_allclose(volume.hu[..., 2], mean.T[::-1, ::-1], rtol=0, atol=0.5)
 
@@ -276,12 +278,14 @@ class TestGeometry:
     def test_unknown_geometry_is_refused_unless_it_is_assumed(self, rng, tmp_path, tags, lacking, assumed):
         slices, stored = axial(rng, **tags)
         save(slices, tmp_path)
-        with pytest.raises(GridError, match=rf"got no usable {lacking}; give the voxel edges in mm with"):
+        with pytest.raises(
+            GridError, match=rf"got no usable {lacking}; give the voxel size in mm with --assume-spacing"
+        ):
             read_scan(tmp_path)
         volume = read_scan(tmp_path, assume_spacing=(0.75, 0.5, 2.0))
         assert volume.spacing_mm == (0.75, 0.5, 2.0)
         (warning,) = volume.warnings
-        assert f"No usable {lacking}; assumed were {assumed}" in warning.message
+        assert f"No usable {lacking}; assumed: {assumed}" in warning.message
         by_number = lacking == "position of each slice"  # positions go up from the feet, numbers are taken to go down
         np.testing.assert_array_equal(volume.hu, (stored[::-1] if by_number else stored).transpose(2, 1, 0)[::-1, ::-1])
         assert all((image.position_mm is None) == by_number for image in volume.source.slices.images)

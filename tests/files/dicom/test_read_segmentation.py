@@ -221,7 +221,7 @@ def test_frames_of_unlisted_segments_and_planes_far_away_are_refused(tmp_path, r
         open_segments(path)
     del frame.PlanePositionSequence
     dataset.save_as(path)
-    with pytest.raises(GridError, match="expected frames that say where they lie"):
+    with pytest.raises(GridError, match="expected a position, orientation and pixel"):
         open_segments(path)
 
 
@@ -248,6 +248,6 @@ def test_a_single_plane_has_its_thickness(tmp_path):
     del dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices
     del dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness
     dataset.save_as(path)
-    with pytest.raises(GridError, match="expected the distance of slices, got one plane without"):
+    with pytest.raises(GridError, match="expected the distance between slices, got one plane without"):
         open_segments(path)
     np.testing.assert_array_equal(open_segments(path, volume.source).mask("spleen"), values == 1)

@@ -141,7 +141,7 @@ def test_contours_between_or_beyond_the_slices_are_refused(tmp_path):
 
 def test_without_a_scan_there_are_no_voxels(tmp_path):
     path = structure_set(tmp_path / "a.dcm", {"a": [square(0.5, 3.5, 1)]})
-    with pytest.raises(GridError, match="expected the scan beside a DICOM structure set, whose contours have no"):
+    with pytest.raises(GridError, match="expected the scan beside a DICOM structure set, whose contours are not on"):
         read_geometry(path)
     with pytest.raises(InputError, match="expected a mask or a label map, got a DICOM structure set, which names its"):
         read_label_map(path)

@@ -20,7 +20,7 @@ def told(folder, rng, count=12, **tags):
     ]
     volume = read_scan(save(made, folder))
     assert volume.shape[2] == count
-    return [word.message.split("not made alike: ")[1] for word in volume.warnings if word.kind == "joined parts"]
+    return [word.message.split("acquired alike: ")[1] for word in volume.warnings if word.kind == "joined parts"]
 
 
 JOINED = {

@@ -30,7 +30,7 @@ def test_odd_attributes_are_left_empty(tmp_path, rng, keyword, value):
     source = source_series(volume.source, "ct")
     (notice,) = source.notices
     assert notice.kind == "headers"
-    assert f"the scan's {keyword} cannot be what is written there" in notice.message
+    assert f"the scan's {keyword} have invalid values; they are left" in notice.message
     assert str(value) not in notice.message
     result = label_map(volume, rng)
     assert len(LABELS) == 4

@@ -98,7 +98,7 @@ def test_a_real_file(test_data):
 
 def test_edges_that_are_not_known_are_refused_unless_they_are_assumed(tmp_path, stored):
     path = written(tmp_path / "a.mha", stored.tobytes(), ElementSpacing=None)
-    with pytest.raises(GridError, match=r"expected the edges of voxels, got none; give the voxel edges"):
+    with pytest.raises(GridError, match=r"expected a voxel size, got none; give it in mm with --assume-spacing"):
         read_scan(path)
     volume = read_scan(path, assume_spacing=(1.0, 2.0, 3.0))
     assert volume.spacing_mm == (1, 2, 3)
@@ -133,8 +133,13 @@ def test_four_axes_and_one_volume(tmp_path, stored):
         ("LOCAL", {"NDims": "4"}, InputError, "expected 3 axes of one volume, got NDims '4'"),
         ("LOCAL", {"DimSize": "4 3 -2"}, InputError, "expected 3 axes"),
         ("LOCAL", {"DimSize": "4000 3000 2000"}, InputError, "got a file that cannot hold them"),
-        ("LOCAL", {"ElementType": "MET_OTHER"}, InputError, "expected one number a voxel, got ElementType 'MET_OTHER'"),
-        ("LOCAL", {"ElementNumberOfChannels": "3"}, InputError, "expected one number a voxel"),
+        (
+            "LOCAL",
+            {"ElementType": "MET_OTHER"},
+            InputError,
+            "expected one number per voxel, got ElementType 'MET_OTHER'",
+        ),
+        ("LOCAL", {"ElementNumberOfChannels": "3"}, InputError, "expected one number per voxel"),
         ("LOCAL", {"HeaderSize": "-2"}, InputError, "expected a whole number as HeaderSize"),
         ("LOCAL", {"TransformMatrix": "1 0 0 0.3 1 0 0 0 1"}, GridError, "got a sheared affine"),
         ("LOCAL", {"ElementSpacing": "1 1"}, GridError, "expected finite numbers"),

@@ -137,7 +137,7 @@ def test_four_axes_and_one_volume(tmp_path, stored, fields):
 class TestRefused:
     def test_edges_that_are_not_known_unless_they_are_assumed(self, tmp_path, stored):
         path = written(tmp_path / "a.nrrd", stored, space_directions=None)
-        with pytest.raises(GridError, match=r"got none; give the voxel edges in mm with --assume-spacing"):
+        with pytest.raises(GridError, match=r"got none; give the voxel size in mm with --assume-spacing X"):
             NRRD.scan(path)
         volume = NRRD.scan(path, (1.0, 2.0, 3.0))
         assert volume.spacing_mm == (1, 2, 3)
@@ -159,7 +159,7 @@ class TestRefused:
             ({"type": "block"}, InputError, "expected type signed char"),
             ({"encoding": "bzip2"}, InputError, "expected encoding raw, gzip"),
             ({"byte_skip": "x"}, InputError, "expected a whole number as byte skip"),
-            ({"byte_skip": "-1", "encoding": "gzip"}, InputError, "expected raw voxels for byte skip -1"),
+            ({"byte_skip": "-1", "encoding": "gzip"}, InputError, "expected raw voxels with byte skip -1,"),
             ({"data_file": "../a.raw"}, InputError, "expected a data file beside the header, got one elsewhere"),
             ({"data_file": "/etc/passwd"}, InputError, "expected a data file beside the header"),
             ({"data_file": r"C:\\a.raw"}, InputError, "expected a data file beside the header"),
@@ -178,23 +178,23 @@ class TestRefused:
 
     def test_cut_files(self, tmp_path, stored):
         path = written(tmp_path / "a.nrrd", stored, gzip.compress(stored.tobytes())[:-20], encoding="gzip")
-        with pytest.raises(InputError, match=r"it is cut short, copy it again"):
+        with pytest.raises(InputError, match=r"it is cut short: copy it again"):
             NRRD.scan(path)
         path = written(tmp_path / "a.nrrd", stored, b"1 2 x " * 24, encoding="ascii")
-        with pytest.raises(InputError, match=r"got other words; the file is damaged"):
+        with pytest.raises(InputError, match=r"got something else; the file is damaged"):
             NRRD.scan(path)
         path = written(tmp_path / "a.nrrd", stored, b"\x1f\x8b" + bytes(60), encoding="gzip")
-        with pytest.raises(InputError, match=r"expected whole compressed voxels"):
+        with pytest.raises(InputError, match=r"expected complete compressed voxels"):
             NRRD.scan(path)
 
     def test_a_sum_that_is_wrong_or_lacks(self, tmp_path, stored):
         data = bytearray(gzip.compress(stored.tobytes()))
         data[-6] ^= 1
         path = written(tmp_path / "a.nrrd", stored, bytes(data), encoding="gzip")
-        with pytest.raises(InputError, match=r"expected whole compressed voxels, got: .*incorrect data check"):
+        with pytest.raises(InputError, match=r"expected complete compressed voxels, got: .*incorrect data check"):
             NRRD.scan(path)
         path = written(tmp_path / "a.nrrd", stored, gzip.compress(stored.tobytes())[:-3], encoding="gzip")
-        with pytest.raises(InputError, match=r"it is cut short, copy it again"):
+        with pytest.raises(InputError, match=r"it is cut short: copy it again"):
             NRRD.scan(path)
 
     def test_a_stream_that_goes_on_is_not_unpacked_further(self, tmp_path, stored):

@@ -159,7 +159,7 @@ def test_what_a_process_needs_whole_stays(store, monkeypatch):
 
 def test_more_than_the_cache_may_take_is_refused(store, monkeypatch):
     monkeypatch.setenv(module.LIMIT, "8B")
-    with pytest.raises(InputError, match=r"expected at most 8e-09 GB, which .*, got 1\.1e-08 GB; set"):
+    with pytest.raises(InputError, match=r"expected at most 8e-09 GB, which .*, got 1\.1e-08 GB; raise"):
         mirror(place_of(PLACE), lazily=False)
     assert store.asked == []
     monkeypatch.setenv(module.LIMIT, "much")

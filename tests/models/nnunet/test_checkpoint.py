@@ -114,7 +114,7 @@ def test_parts_that_unfold_are_refused(tmp_path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in parts.items():
             archive.writestr(name, content)
-    with pytest.raises(ModelError, match="parts stored as they are"):
+    with pytest.raises(ModelError, match="expected uncompressed parts"):
         read_checkpoint(path)
 
 
@@ -146,5 +146,7 @@ def test_tensors_that_unfold_are_refused_before_they_do(tmp_path):
     weights = {name: torch.zeros(1).expand(tensor.shape) for name, tensor in weights_of(made).items()}
     path = path_of(write_training(tmp_path, Made(checkpoint={"network_weights": weights})))
     training = training_of(plans_of(made), dataset_of(made), "3d_fullres", "made")
-    with pytest.raises(ModelError, match=r"tensors that lie in the file, got \d+ bytes of them in one of \d+; do not"):
+    with pytest.raises(
+        ModelError, match=r"tensors that fit in the file, got \d+ bytes of them in a file of \d+; do not"
+    ):
         network_of(read_checkpoint(path), training.network, training.heads, exclusive=True)

@@ -98,7 +98,7 @@ def damage_told(name: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise DownloadError(f"{name}: expected a whole ZIP file, got: {error}; fetch it again") from None
+        raise DownloadError(f"{name}: expected a whole ZIP file, got: {error}; download it again") from None
 
 
 def read_contents(archive: zipfile.ZipFile, archive_bytes: int, name: str) -> Contents:
@@ -175,7 +175,7 @@ def _checked(info: zipfile.ZipInfo, name: str) -> bool:
     parts = info.orig_filename.removesuffix("/").split("/")
     if not all(map(_is_safe, parts)):
         raise DownloadError(
-            f"{name}: expected names inside of the archive's folder, got {info.orig_filename!r}; {_STAY_OUT}"
+            f"{name}: expected paths inside the archive's folder, got {info.orig_filename!r}; {_STAY_OUT}"
         )
     return not info.is_dir()
 
@@ -199,18 +199,18 @@ def _check_sizes(files: Sequence[zipfile.ZipInfo], archive_bytes: int, name: str
     for info in files:
         if not 0 <= info.header_offset <= archive_bytes - info.compress_size:
             raise DownloadError(
-                f"{name}: expected {info.filename!r} inside of the archive, got another place; {_STAY_OUT}"
+                f"{name}: expected {info.filename!r} inside the archive's folder, got another place; {_STAY_OUT}"
             )
         if info.file_size > SMALL_BYTES + MOST_TIMES * info.compress_size:
             raise DownloadError(
-                f"{name}: expected files that grow at most {MOST_TIMES} times, got {info.filename!r} of "
-                f"{info.compress_size} bytes that says it has {info.file_size}; {_STAY_OUT}"
+                f"{name}: expected files that unpack to at most {MOST_TIMES} times their size, got "
+                f"{info.filename!r} of {info.compress_size} bytes that unpacks to {info.file_size}; {_STAY_OUT}"
             )
     packed, unpacked = sum(info.compress_size for info in files), sum(info.file_size for info in files)
     if packed > archive_bytes or unpacked > SMALL_BYTES + MOST_TIMES_IN_ALL * archive_bytes:
         raise DownloadError(
-            f"{name}: expected an archive of {archive_bytes} bytes to hold as much, and at most {MOST_TIMES_IN_ALL} "
-            f"times as much unpacked, got {packed} and {unpacked}; {_STAY_OUT}"
+            f"{name}: expected an archive of {archive_bytes} bytes to contain at most as much, and at most "
+            f"{MOST_TIMES_IN_ALL} times as much unpacked, got {packed} and {unpacked}; {_STAY_OUT}"
         )
 
 
@@ -228,4 +228,4 @@ def _check_places(files: Sequence[zipfile.ZipInfo], name: str) -> None:
         seen.add(place)
     for place in seen:
         if any(str(parent) in seen for parent in PurePosixPath(place).parents):
-            raise DownloadError(f"{name}: expected files and folders, got {place!r} in a file; {_STAY_OUT}")
+            raise DownloadError(f"{name}: expected files inside folders, got {place!r} inside a file; {_STAY_OUT}")

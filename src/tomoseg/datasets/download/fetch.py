@@ -115,8 +115,8 @@ class _Part:
         if archive.md5 is not None and found != archive.md5:
             self.begin_anew(None)
             raise DownloadError(
-                f"{archive.url}: expected the MD5 sum {archive.md5}, got {found}; what was fetched is damaged or "
-                "another file and was removed: run the same command again, or check the URL and the sum"
+                f"{archive.url}: expected the MD5 sum {archive.md5}, got {found}; the download is damaged or "
+                "another file, and was removed: run the same command again, or check the URL and the sum"
             )
 
 
@@ -128,8 +128,8 @@ def _part(path: Path, archive: Archive, on_bytes: OnBytes) -> Iterator[_Part]:
         with locked(path) as is_ours, path.open("rb+") as file:
             if is_ours is False:
                 raise DownloadError(
-                    f"{path}: expected nobody else to fetch it, got another process that does; wait for its end, then "
-                    "run the same command again"
+                    f"{path}: expected no other process to download it, got one that does; wait until it ends, "
+                    "then run the same command again"
                 )
             part = _Part(path, file, archive.url)
             part.take_over(archive.bytes, on_bytes)
@@ -170,11 +170,11 @@ def _attempt(part: _Part, archive: Archive, web: Web, on_bytes: OnBytes) -> None
 def _checked_total(archive: Archive, reply: Reply) -> int:
     total = reply.total if archive.bytes is None else archive.bytes
     if not total:
-        raise DownloadError(f"{archive.url}: expected the server to say the file's size, got {total}; pass --size")
+        raise DownloadError(f"{archive.url}: expected the server to state the file's size, got {total}; pass --size")
     if reply.total not in (None, total):
         raise DownloadError(
-            f"{archive.url}: expected {total} bytes, got {reply.total}; another file is there: check the URL and the "
-            "size, or take another mirror with --url"
+            f"{archive.url}: expected {total} bytes, got {reply.total}; the server has another file: check the "
+            "URL and the size, or take another mirror with --url"
         )
     return total
 
@@ -188,7 +188,7 @@ def _join(part: _Part, reply: Reply, url: str) -> None:
     another = None not in (part.validator, reply.validator) and part.validator != reply.validator
     if reply.status != 200 and (another or reply.start != part.size):
         part.begin_anew(None)
-        raise TryAgainError(f"{url}: expected the rest of the file, got part of another one, or another part")
+        raise TryAgainError(f"{url}: expected the rest of the file, got another part, or part of another file")
     if reply.start == 0:
         part.begin_anew(reply.validator)
 
@@ -216,7 +216,7 @@ def _verify_there(archive: Archive, target: Path, on_bytes: OnBytes) -> None:
             fits = digest.hexdigest() == archive.md5
     if not fits:
         raise DownloadError(
-            f"{target}: expected the archive {archive.name}, got a file of {there} bytes that is not; move it away"
+            f"{target}: expected the archive {archive.name}, got another file of {there} bytes; move it away"
         )
 
 

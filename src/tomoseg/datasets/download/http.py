@@ -130,7 +130,7 @@ def check_url(url: str, web: Web) -> None:
         raise DownloadError(f"{url}: expected a URL that begins with https://, got none; correct it")
     if parts.scheme == "https" or (parts.scheme == "http" and (web.allow_http or host in LOOPBACK)):
         return
-    advice = "take https, or pass --allow-http" if parts.scheme == "http" else "take https"
+    advice = "use https, or pass --allow-http" if parts.scheme == "http" else "use https"
     raise DownloadError(f"{url}: expected https, got {parts.scheme or 'nothing'}; {advice}")
 
 
@@ -154,8 +154,8 @@ def keep_trying(attempt: Callable[[], T], got: Callable[[], int], web: Web) -> T
             failures = 1 if got() - before >= patience.progress_bytes else failures + 1
             if failures >= patience.tries:
                 raise DownloadError(
-                    f"{problem}, {failures} times in a row; check the connection and run the same command again, "
-                    "which goes on from here, or take another mirror with --url"
+                    f"{problem}, {failures} times in a row; check the connection and run the same command "
+                    "again, which continues from here, or take another mirror with --url"
                 ) from problem
             wait = min(max(patience.first_wait_s * 2 ** (failures - 1), problem.wait_s), patience.longest_wait_s)
             web.on_wait(f"{problem}; trying again in {wait:.0f} s")
@@ -178,7 +178,7 @@ def _client(web: Web) -> httpx.Client:
         )
     except (ValueError, ImportError) as problem:  # from the proxy settings
         raise DownloadError(
-            f"expected a proxy that can be used, got: {problem}; correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY"
+            f"expected a usable proxy, got: {problem}; correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY"
         ) from None
 
 
@@ -189,12 +189,12 @@ def _failures_told(url: str) -> Iterator[None]:
     except (httpx.InvalidURL, httpx.LocalProtocolError, httpx.TooManyRedirects) as problem:
         raise DownloadError(f"{url}: expected a URL, got: {problem}; correct it") from None
     except httpx.TimeoutException:
-        raise TryAgainError(f"{url}: expected an answer, got: nothing for too long") from None
+        raise TryAgainError(f"{url}: expected an answer, got: none in time") from None
     except httpx.TransportError as problem:
         text = re.sub(r"^\[.*?\] (certificate verify failed: )?| \(_ssl.*\)$", "", str(problem))
         if "CERTIFICATE_VERIFY_FAILED" in str(problem):
             raise DownloadError(
-                f"{url}: expected a certificate that can be trusted, got: {text}; "
+                f"{url}: expected a trusted certificate, got: {text}; "
                 "check this machine's clock and certificates, or the URL"
             ) from None
         raise TryAgainError(f"{url}: expected an answer, got: {text or type(problem).__name__}") from None
@@ -215,13 +215,17 @@ def _reply(answer: httpx.Response, url: str) -> Reply:
     validator, chunks = _validator(headers), _chunks(answer)
     if status == 200:
         if headers.get("Content-Encoding", "identity") != "identity":
-            raise DownloadError(f"{url}: expected the file as it is, got it encoded; take another mirror with --url")
+            raise DownloadError(
+                f"{url}: expected the file without a content encoding, got it with one; take another mirror with --url"
+            )
         return Reply(status, 0, _number(headers.get("Content-Length")), validator, chunks)
     unit, _, rest = headers.get("Content-Range", "").partition(" ")
     span, _, total = rest.partition("/")
     start = 0 if status == _RANGE_NOT_SATISFIABLE else _number(span.partition("-")[0])
     if start is None or (status == 206 and unit != "bytes"):
-        raise DownloadError(f"{url}: expected the file or a part, got status {status} {rest!r}; take another mirror")
+        raise DownloadError(
+            f"{url}: expected the file or a part of it, got status {status} {rest!r}; take another mirror"
+        )
     return Reply(status, start, _number(total), validator, chunks)
 
 

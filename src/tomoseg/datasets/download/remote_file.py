@@ -63,7 +63,7 @@ class RemoteFile(io.RawIOBase):
         """
         at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         if at < 0:
-            raise OSError(f"expected a place in the file, got {at}")
+            raise OSError(f"expected a position in the file, got {at}")
         self._at = at
         return at
 
@@ -123,13 +123,13 @@ class RemoteFile(io.RawIOBase):
             None not in (known, reply.total) and reply.total != known
         ):
             raise DownloadError(
-                f"{url}: expected the same archive throughout, {known} bytes, got another of {reply.total}; "
-                "run the same command again, or check the URL and the size"
+                f"{url}: expected the same archive of {known} bytes throughout, got one of {reply.total}; run "
+                "the same command again, or check the URL and the size"
             )
         if reply.status != 206 or reply.total is None:
             raise DownloadError(
                 f"{url}: expected a server that sends parts of a file, got status {reply.status} without them; "
-                "fetch the whole dataset without --cases, or take another mirror with --url"
+                "download the whole dataset without --cases, or take another mirror with --url"
             )
         return reply.total
 

@@ -90,5 +90,5 @@ def _write(archive: zipfile.ZipFile, member: Member, path: Path) -> None:
                 written += len(chunk)
     if written != member.info.file_size:
         raise DownloadError(
-            f"{name}: expected {member.info.file_size} bytes in the archive, got {written}; fetch it again"
+            f"{name}: expected {member.info.file_size} bytes in the archive, got {written}; download it again"
         )

@@ -12,7 +12,7 @@ from tomoseg.files.dicom.places import Places, dicom_places
 from tomoseg.files.scan import SCAN_SUFFIXES
 from tomoseg.files.source import DicomFolder, Lost, ScanSource, SourceFile
 
-_UNPACK = "a volume, or an archive, in an archive; unpack it"
+_UNPACK = "a volume or an archive inside an archive; unpack it"
 
 
 def places_in(archive: ScanSource) -> Places:

@@ -78,7 +78,7 @@ def entries(source: ScanSource) -> Iterator[list[Entry]]:
             return
         if len(source.files) > MOST_FILES:
             raise InputError(
-                f"{source.path}: expected one scan, got more than {MOST_FILES} files; name the folder of a scan"
+                f"{source.path}: expected one scan, got more than {MOST_FILES} files; pass the folder of one scan"
             )
         yield [Entry(file.path, None, file.size) for file in source.files]
 
@@ -119,9 +119,9 @@ def _in_archive(archive: zipfile.ZipFile, path: Path) -> list[Entry]:
 
 def _check_names(names: list[str], path: Path) -> None:
     if len(names) > MOST_FILES:
-        raise InputError(f"{path}: expected one scan, got an archive of {len(names)} files; pack one scan")
+        raise InputError(f"{path}: expected one scan, got an archive of {len(names)} files; put only one scan in it")
     if any(climbs(name) for name in names):
-        raise InputError(f"{path}: expected names within the archive, got one that leads out of it; do not trust it")
+        raise InputError(f"{path}: expected paths inside the archive, got one that leads outside; do not trust it")
     if len(set(names)) < len(names):
         raise InputError(f"{path}: expected each name once in the archive, got one twice; do not trust it")
 
@@ -129,7 +129,7 @@ def _check_names(names: list[str], path: Path) -> None:
 def _check_archive(members: list[zipfile.ZipInfo], path: Path) -> None:
     size = path.stat().st_size
     if any(member.flag_bits & 1 for member in members):
-        raise InputError(f"{path}: expected an archive without a password, got one with; unpack it first")
+        raise InputError(f"{path}: expected an archive without a password, got an encrypted one; unpack it first")
     unpacked = sum(member.file_size for member in members)
     packed = sum(member.compress_size for member in members)
     if packed > size or unpacked > max(ALWAYS_ALLOWED_BYTES, LARGEST_RATIO * size):

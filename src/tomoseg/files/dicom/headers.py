@@ -212,7 +212,7 @@ def images_in(stream: Any, entry: Entry, name: str) -> tuple[ImageHeader, ...] |
         dataset = read_dataset(stream, entry.size, pixels=False)
         found = tuple(headers_of(dataset, entry))
         if not found and _text(dataset.file_meta, "MediaStorageSOPClassUID") in _CT_CLASSES:
-            raise InputError(f"{name}: expected a CT image, got a file that ends before it; copy it again")
+            raise InputError(f"{name}: expected a CT image, got a file that ends too early; copy it again")
         return found
 
 

@@ -71,11 +71,11 @@ REAL_HU = -950
 """HU above which padding may also be tissue or metal."""
 
 _PADDING_WITHIN = (
-    "The value that stands for no pixel is one that the patient has too: it was taken for air where it reaches the "
-    "picture's border, and for what it is elsewhere. Check that the patient has no holes."
+    "The padding value also occurs inside the patient: it was read as air where it touches the image border, "
+    "and as an ordinary value elsewhere. Check that the patient has no holes."
 )
 _PADDING_OF_ALL = (
-    "The range of values that stand for no pixel holds every pixel of a slice, tissue too: it was not believed. Check "
+    "The range of padding values covers every pixel of a slice, tissue included: it was ignored. Check "
     "that air is near -1000 HU around the patient."
 )
 
@@ -144,12 +144,12 @@ def check_pixels(dataset: Dataset, name: str) -> str:
             "uncompressed from the scanner or the PACS"
         )
     if "PixelData" not in dataset:
-        raise InputError(f"{name}: expected pixels, got a file without; export it again")
+        raise InputError(f"{name}: expected pixels, got a file without any; export it again")
     needed = _least_bytes(dataset, syntax)
     if len(dataset.PixelData) < needed:
         raise InputError(
-            f"{name}: expected {needed} bytes of pixels or more, got {len(dataset.PixelData)}; "
-            "it is cut short, copy it again"
+            f"{name}: expected {needed} bytes of pixels or more, got {len(dataset.PixelData)}; it is cut "
+            "short: copy it again"
         )
     return str(syntax)
 
@@ -208,7 +208,7 @@ def _check_codestream(frame: bytes, shape: tuple[int, int], name: str) -> None:
     if found != shape or min(tiles) < 1 or any(t > s for t, s in zip(tile_starts, starts, strict=True)):
         raise InputError(
             f"{name}: expected a JPEG 2000 picture of {shape[1]} rows of {shape[0]} pixels, got one of another size "
-            "by its own header; it is damaged, copy it again"
+            "by its own header; it is damaged: copy it again"
         )
 
 
@@ -280,7 +280,7 @@ def _hu(
     slope = 1.0 if image.slope is None else image.slope
     intercept = 0.0 if image.intercept is None else image.intercept
     if slope == 0:
-        raise InputError(f"{name}: expected a rescale slope other than 0; export the series again")
+        raise InputError(f"{name}: expected a rescale slope other than 0, got 0; export the series again")
     noticed = []
     with np.errstate(over="ignore"):
         values: Float32[np.ndarray, "r c"] = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
@@ -289,7 +289,7 @@ def _hu(
         noticed += _fill(values, (stored >= padding[0]) & (stored <= padding[1]))
     if values.min() < _INT16.min or values.max() > _INT16.max:
         text = (
-            f"Values outside of {_INT16.min}..{_INT16.max} HU were clipped. Check that the scan is in HU and its "
+            f"Values outside {_INT16.min}..{_INT16.max} HU were clipped. Check that the scan is in HU and its "
             "rescale slope is right."
         )
         noticed.append(Notice(text, "clipped"))
@@ -303,7 +303,7 @@ def _fill(values: Float32[np.ndarray, "r c"], empty: Bool[np.ndarray, "r c"]) ->
         return [Notice(_PADDING_OF_ALL, "padding")]
     if empty.all():
         values[:] = AIR_HU
-        return [Notice("Slices hold padding alone. Check that the export is whole.", "blank slices")]
+        return [Notice("Some slices contain only padding. Check that the export is complete.", "blank slices")]
     if not (values[empty] > REAL_HU).any():
         values[empty] = AIR_HU
         return []

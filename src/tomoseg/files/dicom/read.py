@@ -122,7 +122,7 @@ def _headers(found: Sequence[Entry], known: Headers, name: str) -> tuple[list[Im
             left_out[UNREADABLE] += 1
             continue
         if not of_file:
-            left_out["files that are no DICOM" if of_file is None else "files without images"] += 1
+            left_out["files that are not DICOM" if of_file is None else "files without images"] += 1
             continue
         images += of_file
     if problem is not None and not images:
@@ -194,7 +194,7 @@ def _period(images: Sequence[ImageHeader], hu: Int16[np.ndarray, "n r c"], along
 def _not_to_be_told(images: Sequence[ImageHeader]) -> str:
     """Return the reason why other files cannot refer to the slices; empty if they can."""
     if is_joined(images):
-        return "each slice has a SeriesInstanceUID of its own"
+        return "each slice has its own SeriesInstanceUID"
     times = Counter((image.sop_instance_uid, image.frame) for image in images if is_sound(image.sop_instance_uid))
     shared = sum(count for count in times.values() if count > 1)
     return f"{shared} of {len(images)} slices share a SOPInstanceUID with another" if shared else ""
@@ -204,8 +204,9 @@ def _of_identifiers(why: str) -> list[Notice]:
     if not why:
         return []
     text = (
-        f"The identifiers of the slices are wrong: {why}. They were read as one scan by their places; DICOM results, "
-        "which refer to slices by these, cannot be written. Export the series again to have them."
+        f"The identifiers of the slices are wrong: {why}. The slices were read as one scan by their positions; "
+        "DICOM results, which refer to slices by identifier, cannot be written. Export the series again to "
+        "get them."
     )
     return [Notice(text, "headers")]
 
@@ -262,7 +263,7 @@ def _check_are_no_copies(images: Sequence[ImageHeader], name: str) -> None:
     if first is not None and all(np.array_equal(first, other) for other in pixels):
         times = "twice" if len(images) == 2 else f"{len(images)} times"
         raise GridError(
-            f"{name}: expected slices one behind the other, got one slice {times}, the same to the last pixel; pass "
+            f"{name}: expected slices one after another, got one slice {times} with identical pixels; pass "
             "one of the files, or export the series again"
         )
 
@@ -271,13 +272,13 @@ def _refusal(lacking: Sequence[str], at_one_place: int, name: str) -> str:
     """Return the message for slices whose positions are unknown, or all the same."""
     if at_one_place:
         return (
-            f"{name}: expected slices one behind the other, got one place {at_one_place} times, and other pixels each "
-            "time: one place over time, or positions that were lost; pass another series, or one of the files, or the "
-            "voxel edges with --assume-spacing X Y Z if they are slices of a scan"
+            f"{name}: expected slices one after another, got one position {at_one_place} times with different "
+            "pixels: one position over time, or positions that were lost; pass another series, or one of the "
+            "files, or the voxel size with --assume-spacing X Y Z if they are slices of a scan"
         )
     return (
-        f"{name}: expected slices that say where they lie, got no usable {' or '.join(lacking)}; "
-        "give the voxel edges in mm with --assume-spacing X Y Z if you know them"
+        f"{name}: expected slices with a position, got no usable {' or '.join(lacking)}; give the voxel size "
+        "in mm with --assume-spacing X Y Z if you know it"
     )
 
 
@@ -285,8 +286,8 @@ def _inferred(first: ImageHeader, has_positions: bool) -> list[Notice]:
     if not first.is_place_inferred or not has_positions:
         return []
     text = (
-        "The file gives the place of its first frame alone; frames were taken to follow one another along the "
-        "normal by the distance that it gives. Check that head and feet are not swapped."
+        "The file gives the position of its first frame only; the others were placed along the normal at the "
+        "distance that it gives. Check that head and feet are not swapped."
     )
     return [Notice(text, "assumed geometry")]
 
@@ -326,7 +327,7 @@ def _assumed(lacking: Sequence[str], assume_spacing: Edges) -> list[Notice]:
         THICKNESS: f"a slice of {along_mm:g} mm",
     }
     sides = " Left and right may be swapped: check them." if "orientation" in lacking else ""
-    text = f"No usable {' or '.join(lacking)}; assumed were {', '.join(taken[one] for one in lacking)}.{sides}"
+    text = f"No usable {' or '.join(lacking)}; assumed: {', '.join(taken[one] for one in lacking)}.{sides}"
     return [Notice(text, "assumed geometry")]
 
 
@@ -390,13 +391,13 @@ def _compared(choice: Choice, arrangement: Arrangement, hu: Int16[np.ndarray, "n
         return []
     if 2 * different > len(hu) > 1 and not choice.is_asked_for:
         raise InputError(
-            f"{name}: expected one scan, got {different} of {len(hu)} places shown once more and differently, and "
-            "nothing in the headers tells the two scans apart; export them apart, or take the lowest number of each "
-            f"place with --series {choice.number}"
+            f"{name}: expected one scan, got {different} of {len(hu)} positions twice with different pixels, "
+            "and nothing in the headers tells the two scans apart; export them separately, or take the lowest "
+            f"number at each position with --series {choice.number}"
         )
     text = (
-        f"{different} of the slices that were left out differ from the one at their place; the one with the lowest "
-        "number was taken. Two scans may be mixed in one series: export them apart."
+        f"{different} of the slices left out differ from the one kept at their position, which has the lowest "
+        "number. Two scans may be mixed in one series: export them separately."
     )
     return [Notice(text, "repeated slices")]
 

@@ -84,7 +84,10 @@ class _File:
             header = read_dataset(stream, size, pixels=False, tags=_TAGS)
             self.kind = str(header.get("SegmentationType") or "").upper()
             if self.kind not in _KINDS:
-                raise InputError(f"{self.name}: expected a BINARY, FRACTIONAL or LABELMAP segmentation, got another")
+                raise InputError(
+                    f"{self.name}: expected a BINARY, FRACTIONAL or LABELMAP segmentation, got another; export it "
+                    "as one of these"
+                )
             self.numbers = _numbers(header, self.kind, self.name)
             self.full = int(header.get("MaximumFractionalValue") or 255)
             self.images = headers_of(header, Entry(path, None, size))
@@ -118,11 +121,13 @@ class _File:
         moved = places - places[lowest]
         pixel_mm = np.array(self.first.pixel_mm)
         if (np.abs(moved[:, :2]) > GRID_TOLERANCE_VOXELS * pixel_mm).any():
-            raise GridError(self._irregular("planes that are shifted against each other, as of a tilted gantry"))
+            raise GridError(self._irregular("planes that are shifted against each other, as with a tilted gantry"))
         gap_mm = self._gap_mm(moved[:, 2])
         planes = np.rint(moved[:, 2] / gap_mm).astype(np.int64)
         if planes.max() >= MOST_PLANES:
-            raise GridError(f"{self.name}: expected up to {MOST_PLANES} planes, got one that lies farther away")
+            raise GridError(
+                f"{self.name}: expected up to {MOST_PLANES} planes, got one that lies farther away; export it again"
+            )
         affine = np.eye(4)
         affine[:3, :3] = self._turns * (*pixel_mm, gap_mm)
         affine[:3, 3] = self.positions[lowest]
@@ -147,13 +152,15 @@ class _File:
             if np.abs(along_mm - numbers * gap_mm).max() <= GRID_TOLERANCE_VOXELS * gap_mm:
                 return float(gap_mm)
         if not steps.size:
-            raise GridError(f"{self.name}: expected the distance of slices, got one plane without; export it again")
-        raise GridError(self._irregular("planes at uneven distances"))
+            raise GridError(
+                f"{self.name}: expected the distance between slices, got one plane without it; export it again"
+            )
+        raise GridError(self._irregular("unevenly spaced planes"))
 
     def _irregular(self, what: str) -> str:
         return (
-            f"{self.name}: expected planes one behind the other at even distances, got {what}; use it with the DICOM "
-            "scan that it was made on, whose slices say where it lies"
+            f"{self.name}: expected parallel planes at even distances, got {what}; use it with the DICOM scan "
+            "that it was made on, whose slices give its position"
         )
 
     def on_slices(self, grid: SourceGrid) -> Int64[np.ndarray, "n"] | None:
@@ -295,11 +302,11 @@ def _placed(images: list[ImageHeader], name: str) -> tuple[ImageHeader, Float[np
     positions = [image.position_mm for image in images if image.position_mm is not None]
     if first.orientation is None or first.pixel_mm is None or len(positions) < len(images):
         raise GridError(
-            f"{name}: expected frames that say where they lie, got some without position, orientation or pixel "
-            "spacing; export it again, for the scan that it belongs to"
+            f"{name}: expected a position, orientation and pixel spacing for every frame, got some without; "
+            "export it again for the scan that it belongs to"
         )
     if not all(_are_alike(image, first) for image in images):
-        raise GridError(f"{name}: expected parallel frames of one pixel size, got others; export them apart")
+        raise GridError(f"{name}: expected parallel frames of one pixel size, got others; export them separately")
     return first, np.stack(positions)
 
 

@@ -51,15 +51,15 @@ def scaled(images: Sequence[ImageHeader], name: str) -> tuple[list[ImageHeader],
         )
     slope, intercept = found.pop()
     text = (
-        f"{which} give no usable rescale slope or intercept; those of the others, {slope:g} and {intercept:g}, were "
-        "taken. Check that these slices are as bright as the others."
+        f"{which} give no usable rescale slope or intercept; those of the others, {slope:g} and {intercept:g}, "
+        "were used. Check that these slices are as bright as the others."
     )
     return [replace(image, slope=slope, intercept=intercept) for image in images], [Notice(text, "no rescale")]
 
 
 def _which(numbers: Sequence[int], slices: int) -> str:
     listed = ", ".join(str(number + 1) for number in numbers[:5]) + (", ..." if len(numbers) > 5 else "")
-    return f"{len(numbers)} of {slices} slices ({listed} in the order of position)"
+    return f"{len(numbers)} of {slices} slices ({listed} in order of position)"
 
 
 def _lacks(image: ImageHeader) -> bool:
@@ -84,10 +84,10 @@ def steps(images: Sequence[ImageHeader], hu: Int16[np.ndarray, "n r c"]) -> list
     if not odd:
         return []
     text = (
-        f"{_which(odd, len(images))} have another rescale slope or intercept than the others ({usual[0]:g} and "
-        f"{usual[1]:g}), and HU jump by up to {max(map(abs, shifts.values())):.0f} from slice to slice there. They "
-        "were taken as the files say, so that masks of these slices, or of the others, are wrong: export the series "
-        "again."
+        f"{_which(odd, len(images))} have a different rescale slope or intercept from the others ({usual[0]:g} "
+        f"and {usual[1]:g}), and HU jump by up to {max(map(abs, shifts.values())):.0f} from slice to slice "
+        "there. They were applied as the files give them, so masks on these slices, or on the others, are "
+        "wrong: export the series again."
     )
     return [Notice(text, "uneven HU")]
 
@@ -128,7 +128,7 @@ def unit_words(images: Sequence[ImageHeader]) -> list[Notice]:
     """
     words = []
     if all(map(_lacks, images)):
-        text = "Slices give no rescale slope or intercept; 1 and 0 were taken. Check that air is near -1000 HU."
+        text = "The slices give no rescale slope or intercept; 1 and 0 were used. Check that air is near -1000 HU."
         words.append(Notice(text, "no rescale"))
     units = {image.unit for image in images}
     others = [

@@ -61,8 +61,9 @@ def seams(images: Sequence[ImageHeader]) -> list[Notice]:
     if not differing:
         return []
     text = (
-        f"The slices were not made alike: {_told(differing)}, in the order of position. They were read as one scan; "
-        "edges, noise or HU may change where they meet. Look at the masks there, or export the parts apart."
+        f"The slices were not acquired alike: {_told(differing)}, in order of position. They were read as one "
+        "scan; edges, noise or HU may change where the parts meet. Look at the masks there, or export the "
+        "parts separately."
     )
     return [Notice(text, "joined parts")]
 

@@ -90,8 +90,8 @@ def write_result(result: Segmentation | LabelMap, target: Target, labelmap: bool
         raise
     except Exception as error:  # highdicom refuses odd headers in many ways, and may quote them
         raise OutputError(
-            f"{target.path}: expected a scan whose headers a DICOM segmentation can go on from, got "
-            f"{type(error).__name__}; write --format nifti or nrrd"
+            f"{target.path}: expected a scan with headers from which a DICOM segmentation can be made, got "
+            f"{type(error).__name__}; use --format nifti or nrrd"
         ) from error
     return [target.path]
 
@@ -106,8 +106,8 @@ def _labelmap(result: Segmentation | LabelMap, source: SourceSeries, made_by: Ma
     if not seen.is_disjoint:
         one, other = (result.labels.names[channel] for channel in np.argwhere(seen.overlaps)[0])
         raise LabelError(
-            f"dicom-seg-labelmap: expected structures that do not overlap, since a voxel holds one, got {other} where "
-            f"{one} is; write dicom-seg, or let --ml decide"
+            "dicom-seg-labelmap: expected structures that do not overlap, since a voxel has one label, got "
+            f"{other} where {one} is; use dicom-seg, or let --ml decide"
         )
     labels = _described(result, seen.found)
     values = np.ascontiguousarray(source.to_frames(_one_label_map(result)).T)

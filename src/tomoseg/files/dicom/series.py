@@ -220,7 +220,7 @@ def choose(stacks: Sequence[Stack], series: int | None, name: str) -> tuple[Choi
     listed = listing(stacks)
     if series is not None:
         owner, part = divmod(series - len(stacks) - 1, PARTS)
-        refusal = f"{name}: expected a series from 1 to {len(stacks)}, got {series}; choose of {listed}"
+        refusal = f"{name}: expected a series from 1 to {len(stacks)}, got {series}; choose from {listed}"
         if not 1 <= series <= len(stacks) * (1 + PARTS):
             raise InputError(refusal)
         if series > len(stacks):
@@ -262,8 +262,9 @@ def _check_is_no_lone_slice(chosen: Stack, stacks: Sequence[Stack], listed: str,
     lone = [stack for stack in stacks if alike(stack) == alike(chosen)]
     if len(chosen.images) == 1 and len(lone) >= FEWEST_LONE:
         raise InputError(
-            f"{name}: expected the slices of a scan in one series, got {len(lone)} slices with a series each, of other "
-            f"studies, frames of reference or at uneven places; export them as one, or choose of {listed} with --series"
+            f"{name}: expected the slices of a scan in one series, got {len(lone)} slices, each in its own "
+            "series, from different studies or frames of reference or at uneven positions; export them as one "
+            f"series, or choose with --series from {listed}"
         )
 
 
@@ -287,8 +288,8 @@ def _check_has_no_rival(chosen: Stack, stacks: Sequence[Stack], listed: str, nam
     rivals = rivals_of(chosen, stacks)
     if rivals:
         raise InputError(
-            f"{name}: expected one scan in a series, got {1 + len(rivals)} of one stretch of the body, and nothing "
-            f"says which is meant; choose one with --series of {listed}"
+            f"{name}: expected one scan in a series, got {1 + len(rivals)} of the same part of the body, and "
+            f"nothing says which is meant; choose with --series from {listed}"
         )
 
 
@@ -319,9 +320,9 @@ def check_one_scan(choice: Choice, slices: int, period: int, name: str) -> int:
     listed = "; ".join(f"{number}: {words}" for number, words in enumerate(parts, choice.first_part))
     if choice.part is None:
         raise InputError(
-            f"{name}: expected one scan, got slices that are those of {period} scans in turn, by what they show or by "
-            "their gaps, and nothing in the headers tells these apart; export them apart, or choose with --series of "
-            f"{listed}"
+            f"{name}: expected one scan, got slices of {period} interleaved scans, judging by what they show "
+            "or by their gaps, and nothing in the headers tells these apart; export them separately, or "
+            f"choose with --series from {listed}"
         )
     if period == 1 or choice.part > period:
         raise InputError(choice.refusal)
@@ -334,13 +335,11 @@ def _of_choice(chosen: Stack, stacks: Sequence[Stack], listed: str) -> list[Noti
     if len(stacks) > 1:
         number = next(number for number, stack in enumerate(stacks, 1) if stack is chosen)
         text = (
-            f"{len(stacks)} series were found ({listed}); the largest axial one, number {number}, was taken. "
+            f"{len(stacks)} series were found ({listed}); the largest axial one, number {number}, was used. "
             "Choose another with --series."
         )
         words.append(Notice(text, "several series"))
     if not chosen.is_axial and chosen.images[0].orientation is not None:
-        text = (
-            f"The slices are {chosen.plane}, axial ones were expected. Use the axial series of the scan if it has one."
-        )
+        text = f"The slices are {chosen.plane}; expected axial ones. Use the axial series if there is one."
         words.append(Notice(text, "slice direction"))
     return words

@@ -29,8 +29,8 @@ from tomoseg.volume import SourceGrid, spacing_of
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 
 _NO_DICOM = (
-    "the scan is no DICOM, so the DICOM result has no patient, refers to no images and lies in a study and a frame of "
-    "reference of its own. Segment the DICOM series to have it beside the images."
+    "the scan is not DICOM, so the DICOM result has no patient, refers to no images and gets its own study "
+    "and frame of reference. Segment the DICOM series to have it with the images."
 )
 
 _DATE = r"\d{8}"
@@ -236,10 +236,7 @@ def _is_text(text: str, longest: int) -> bool:
 def _of_odd(keywords: list[str], name: str) -> list[Notice]:
     if not keywords:
         return []
-    text = (
-        f"{name}: the scan's {', '.join(keywords)} cannot be what is written there; they are left empty in the DICOM "
-        "result."
-    )
+    text = f"{name}: the scan's {', '.join(keywords)} have invalid values; they are left empty in the DICOM result."
     return [Notice(text, "headers")]
 
 
@@ -274,7 +271,7 @@ class _Made:
         if not self._missing:
             return ()
         text = (
-            f"{self._name}: the scan has no usable {', '.join(sorted(self._missing))}; made ones are in the DICOM "
-            "result. A viewer will not find the scan by them."
+            f"{self._name}: the scan has no usable {', '.join(sorted(self._missing))}; the DICOM result has "
+            "generated ones. A viewer will not link it to the scan."
         )
         return (Notice(text, "headers"),)

@@ -56,8 +56,8 @@ def write_rtstruct(result: Segmentation | LabelMap, source: SourceSeries, path: 
     """
     if not source.is_dicom:
         raise InputError(
-            "expected a scan read from DICOM for rtstruct, whose contours belong to its slices, got another; "
-            "pass the DICOM series, or write dicom-seg"
+            "expected a scan read from DICOM for rtstruct, whose contours belong to its slices, got another "
+            "file; pass the DICOM series, or use dicom-seg"
         )
     with without_pydicom_warnings():
         dataset = _started(source, made_by)

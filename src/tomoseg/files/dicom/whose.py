@@ -44,5 +44,6 @@ def check_one_study(images: Sequence[ImageHeader], listed: str, name: str) -> No
     patients = len(Counter(group[0].patient for group in groups))
     whose = counted(patients, "patient") if patients > 1 else f"{len(groups)} studies of a patient"
     raise InputError(
-        f"{name}: expected one scan, got those of {whose}; name the folder of one, or choose with --series of {listed}"
+        f"{name}: expected one scan, got those of {whose}; pass the folder of one, or choose with --series "
+        f"from {listed}"
     )

@@ -121,7 +121,7 @@ def _check_unit(unit: str, name: str) -> None:
 def _dtype(fields: dict[str, str], name: str) -> np.dtype:
     kind = fields.get("elementtype", "")
     if kind not in _DTYPES or fields.get("elementnumberofchannels", "1") != "1":
-        raise InputError(f"{name}: expected one number a voxel, got ElementType {kind[:40]!r}; convert the file")
+        raise InputError(f"{name}: expected one number per voxel, got ElementType {kind[:40]!r}; convert the file")
     big = _true(fields, "binarydatabyteordermsb") or _true(fields, "elementbyteordermsb")
     return np.dtype(_DTYPES[kind]).newbyteorder(">" if big else "<")
 

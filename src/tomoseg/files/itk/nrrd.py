@@ -90,7 +90,7 @@ def stored_of(
     skip = _skip(fields, "byte skip", name)
     encoding = _choice(fields, "encoding", _ENCODINGS, name)
     if skip == -1 and encoding != "raw":
-        raise InputError(f"{name}: expected raw voxels for byte skip -1, got other ones; the header is damaged")
+        raise InputError(f"{name}: expected raw voxels with byte skip -1, got encoded ones; the header is damaged")
     stored = Stored(
         shape,
         _choice(fields, "type", _DTYPES, name).newbyteorder(">" if fields.get("endian", "").lower() == "big" else "<"),

@@ -170,7 +170,7 @@ def _voxels(
     except OSError as error:
         raise InputError(f"{name}: expected a readable data file, got: {error.strerror or error}; check it") from None
     except zlib.error as error:
-        raise InputError(f"{name}: expected whole compressed voxels, got: {error}; copy the file again") from None
+        raise InputError(f"{name}: expected complete compressed voxels, got: {error}; copy the file again") from None
     except MemoryError:
         raise InputError(f"{name}: expected a volume that fits in memory, got {stored.shape} voxels; crop it") from None
 
@@ -234,8 +234,7 @@ def placed(said: Placing, assume_spacing: Edges | None, name: str) -> tuple[Floa
     """
     if said.edges_mm is None and assume_spacing is None:
         raise GridError(
-            f"{name}: expected the edges of voxels, got none; "
-            "give the voxel edges in mm with --assume-spacing X Y Z if you know them"
+            f"{name}: expected a voxel size, got none; give it in mm with --assume-spacing X Y Z if you know it"
         )
     edges_mm = np.array(assume_spacing) if said.edges_mm is None else said.edges_mm
     turns = np.eye(3) if said.turns is None else said.turns
@@ -256,7 +255,7 @@ def _assumed(said: Placing, edges_mm: tuple[float, ...], name: str) -> list[Noti
         )
     if not lacking:
         return []
-    text = f"{name}: the file does not say all of where its voxels lie; {' and '.join(lacking)} were assumed.{sides}"
+    text = f"{name}: the file does not fully say where its voxels lie; {' and '.join(lacking)} were assumed.{sides}"
     return [Notice(text, "assumed geometry")]
 
 
@@ -329,7 +328,7 @@ def _check_size(stored: Stored, size: int, name: str) -> None:
     if not _holds(stored, size):
         raise InputError(
             f"{name}: expected {stored.voxel_bytes} bytes of voxels for {stored.shape}, got a file that cannot hold "
-            "them; it is cut short or its header is damaged, copy it again"
+            "them; it is cut short or its header is damaged: copy it again"
         )
 
 
@@ -402,8 +401,10 @@ def _numbers_of(text: bytes, name: str) -> Float64[np.ndarray, "n"]:
             warnings.simplefilter("error", DeprecationWarning)  # raised by NumPy for a word that is not a number
             return np.fromstring(text.decode("ascii"), np.float64, sep=" ")
     except (ValueError, DeprecationWarning):
-        raise InputError(f"{name}: expected voxels as numbers in text, got other words; the file is damaged") from None
+        raise InputError(
+            f"{name}: expected voxels as numbers in text, got something else; the file is damaged"
+        ) from None
 
 
 def _short(name: str, wanted: int, got: int) -> InputError:
-    return InputError(f"{name}: expected {wanted} more bytes of voxels, got {got}; it is cut short, copy it again")
+    return InputError(f"{name}: expected {wanted} more bytes of voxels, got {got}; it is cut short: copy it again")

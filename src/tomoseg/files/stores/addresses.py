@@ -67,9 +67,7 @@ def place_of(text: str) -> Path:
     plain = _without_secrets(scheme, text) if scheme in WEB else f"{scheme}://{rest}"
     host, *names = plain.partition("://")[2].rstrip("/").split("/")
     if not host:
-        raise InputError(
-            f"{plain}: expected a bucket or a server, then names of folders and a file, got none; correct it"
-        )
+        raise InputError(f"{plain}: expected a bucket or a server, then a path, got none; correct it")
     if any(climbs(name) or len(os.fsencode(name)) > MOST_BYTES for name in names):
         raise InputError(
             f"{plain}: expected names between the slashes that files can have, got one that is empty, leads elsewhere "

@@ -267,8 +267,8 @@ def _check_fits(entries: Sequence[Entry], place: Path) -> None:
     needed, allowed = sum(entry.size for entry in entries), limit_bytes()
     if needed > allowed:
         raise InputError(
-            f"{url_of(place)}: expected at most {allowed / 1e9:.3g} GB, which files of stores may take on this "
-            f"machine, got {needed / 1e9:.3g} GB; set {LIMIT} to more, or name a part of it"
+            f"{url_of(place)}: expected at most {allowed / 1e9:.3g} GB, which files from stores may take on this "
+            f"machine, got {needed / 1e9:.3g} GB; raise {LIMIT}, or name a part of it"
         )
 
 
@@ -337,6 +337,6 @@ def _writing(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"{stores_folder()}: expected to keep {url_of(place)} there, got: {error.strerror or error}; free some "
+            f"{stores_folder()}: expected to cache {url_of(place)} there, got: {error.strerror or error}; free some "
             f"space, or set XDG_CACHE_HOME to another folder"
         ) from None

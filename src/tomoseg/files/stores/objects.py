@@ -242,7 +242,7 @@ def _sentence(url: str, scheme: str, error: Exception) -> InputError | BrokenErr
         return not_trusted(url)
     if kind == "GenericError" and (not 400 <= status < 500 or status in MAY_PASS):
         return BrokenError(_reason(text))
-    return InputError(f"{url}: expected a store that can be used so, got {status or kind}; check the URL and settings")
+    return InputError(f"{url}: expected a usable store, got {status or kind}; check the URL and settings")
 
 
 def _refusal(scheme: str, kind: str, said: str, status: int) -> str | None:
@@ -251,10 +251,10 @@ def _refusal(scheme: str, kind: str, said: str, status: int) -> str | None:
     elsewhere = "permanentredirect" in said or "301 moved" in said
     known = {
         "expected the object that was listed, got a newer one; run the same command again": kind == "PreconditionError",
-        f"expected credentials, found none that the store takes; {ADVICE[scheme]}": _is_about_credentials(said),
-        f"expected to be allowed to use it, got a refusal; ask who keeps the bucket, or {ADVICE[scheme]}": may_not,
+        f"expected credentials, found none that the store accepts; {ADVICE[scheme]}": _is_about_credentials(said),
+        f"expected to be allowed to use it, got a refusal; ask the bucket's owner, or {ADVICE[scheme]}": may_not,
         "expected the bucket, found none of that name; check it": "nosuchbucket" in said,
-        "expected a bucket of this region, got one of another; set AWS_REGION to its own": elsewhere,
+        "expected a bucket in this region, got one in another; set AWS_REGION to the bucket's region": elsewhere,
     }
     return next((words for words, is_so in known.items() if is_so), None)
 
@@ -278,10 +278,10 @@ def _reason(said: str) -> str:
     """Return the reason of a broken connection, without details of the request."""
     known = {
         "timed out": "no answer in time",
-        "connection refused": "nobody listens there",
+        "connection refused": "connection refused",
         "dns error": "no such server",
     }
-    return next((words for word, words in known.items() if word in said), "a connection that broke")
+    return next((words for word, words in known.items() if word in said), "a broken connection")
 
 
 def again(ask: Callable[[], Answer], expected: str) -> Answer:

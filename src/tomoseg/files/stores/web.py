@@ -40,7 +40,10 @@ class Web:
         with _asked(url, {"Range": "bytes=0-0"}) as reply:
             size = reply.headers.get("Content-Range", "").rpartition("/")[2] or reply.headers.get("Content-Length", "")
             if not size.isdigit():
-                raise InputError(f"{url}: expected a server that says how large the file is, got one that does not")
+                raise InputError(
+                    f"{url}: expected a server that says how large the file is, got one that does not; download it "
+                    "first"
+                )
             tag = reply.headers.get("ETag", "")
             return Entry(place, int(size), _time(reply.headers.get("Last-Modified")), tag)
 
@@ -54,7 +57,7 @@ class Web:
         url = url_of(entry.path)
         with _asked(url, {"Range": f"bytes={start}-{start + length - 1}"}) as reply:
             if entry.tag and reply.headers.get("ETag", "") not in {"", entry.tag}:
-                raise InputError(f"{url}: expected the file as it was, got a newer one; run the same command again")
+                raise InputError(f"{url}: expected the unchanged file, got a newer one; run the same command again")
             from_there = reply.status_code == 206
             found = bytearray()
             skipped = 0 if from_there else start
@@ -98,9 +101,7 @@ def _asked(url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
 
 
 def _broken(error: Exception) -> str:
-    return {"ConnectError": "no such server, or nobody who listens there"}.get(
-        type(error).__name__, "a connection that broke"
-    )
+    return {"ConnectError": "no such server, or connection refused"}.get(type(error).__name__, "a broken connection")
 
 
 def _advice(reply: httpx.Response) -> str:

@@ -58,8 +58,8 @@ def box_of(
 def notice_of_none(rule: Box) -> Notice:
     """Return the notice that no box was found."""
     return Notice(
-        f"{rule.finder} found nothing of {_named(rule.structures)}, around which this network looks: nothing was "
-        "looked for. Look whether the scan shows it.",
+        f"{rule.finder} found no {_named(rule.structures)}, around which this network searches: nothing was "
+        "segmented. Check whether the scan shows it.",
         "no box",
     )
 
@@ -67,8 +67,8 @@ def notice_of_none(rule: Box) -> Notice:
 def notice_of_no_finder(rule: Box) -> Notice:
     """Return the notice that the whole scan is segmented, since the finder's model is missing."""
     return Notice(
-        f"{rule.finder} is not there, which would find the box of {_named(rule.structures)}, so all of the scan is "
-        f"looked at. With it, by tomoseg fetch {rule.finder}, it is faster.",
+        f"{rule.finder}, which finds the box around {_named(rule.structures)}, is not installed, so the whole "
+        f"scan is segmented. This is faster after: tomoseg fetch {rule.finder}",
         "whole scan",
     )
 

@@ -113,11 +113,13 @@ class NnunetPredictor(Predictor):
         """
         found = super().choices(request.model_copy(update={"flips": False}))
         if request.flips and not self.plan.mirrored:
-            raise ConfigError("expected a model that was trained on mirror images for flips, got another; leave it off")
+            raise ConfigError(
+                "expected a model that was trained on mirror images, for flips, got another; leave flips off"
+            )
         if not self.takes_thresholds and found.offsets.any():
             raise ConfigError(
-                "expected no thresholds for a model of structures that exclude one another, of which the most probable "
-                "is taken, got some; leave --threshold off"
+                "expected no thresholds for a model whose structures exclude one another, which takes the "
+                "most probable one, got some; leave --threshold off"
             )
         return replace(found, decisions=found.decisions.model_copy(update={"flips": request.flips}))
 
@@ -303,8 +305,8 @@ def whole_scan(scan: OnGrid) -> Int16[np.ndarray, "x y z"]:
     """
     if scan.placement.resamples or scan.view != "axial":
         raise ConfigError(
-            "expected scans on their own voxels for an imported model, which brings them to its grid itself, got "
-            "others; preprocess with --grid.mode native --grid.view axial"
+            "expected scans on their own voxels for an imported model, which resamples them itself, got "
+            "resampled ones; preprocess with --grid.mode native --grid.view axial"
         )
     slabs = list(scan.slabs)
     return slabs[0] if len(slabs) == 1 else np.concatenate(slabs, axis=2)

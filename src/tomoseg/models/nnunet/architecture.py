@@ -59,7 +59,7 @@ def _new_network(architecture: Mapping[str, Any], name: str) -> dict[str, Any]:
         refuse_other_than(settings.get(setting), known, setting, name)
     for setting, values in _AS_THEY_ARE.items():
         if settings.get(setting) not in values:
-            raise ModelError(f"{name}: expected no {setting}, got {str(settings[setting])[:50]}; it is not known here")
+            raise ModelError(f"{name}: expected no {setting}, got {str(settings[setting])[:50]}; it is not supported")
     stages = int(settings["n_stages"])
     dims = 3 if str(settings["conv_op"]).endswith("3d") else 2
     channels = _repeated(settings["features_per_stage"], stages)
@@ -139,7 +139,7 @@ def _refuse_more(given: Mapping[str, Any], known: Collection[str], name: str) ->
     others = [setting for setting, value in given.items() if setting not in known and value not in (None, False)]
     if others:
         raise ModelError(
-            f"{name}: expected settings of the network that are known here, got {str(others[0])[:50]}; such a model "
+            f"{name}: expected supported settings of the network, got {str(others[0])[:50]}; such a model "
             "cannot be imported"
         )
 

@@ -143,8 +143,8 @@ def _check_archive(path: Path) -> None:
     pickled = sum(part.file_size for part in parts if part.filename.endswith(".pkl"))
     if folded or sum(part.file_size for part in parts) > size or pickled > MOST_PICKLE_BYTES:
         raise ModelError(
-            f"{path}: expected parts stored as they are, with at most {MOST_PICKLE_BYTES} bytes that are no tensors, "
-            "got others; give a checkpoint that nnU-Net wrote"
+            f"{path}: expected uncompressed parts, with at most {MOST_PICKLE_BYTES} bytes that are not "
+            "tensors, got others; give a checkpoint that nnU-Net wrote"
         )
 
 
@@ -205,13 +205,13 @@ def _check_shapes(checkpoint: Checkpoint, shapes: Mapping[str, torch.Size]) -> N
             got = "none" if tensor is None else f"one of {tuple(tensor.shape)} ({tensor.dtype})"
             raise ModelError(
                 f"{checkpoint.path}: expected a tensor {name} of {tuple(shape)}, as the plans say, got {got}; "
-                "the checkpoint is of another network than the plans"
+                "the checkpoint belongs to another network than the plans"
             )
     others = [n for n in checkpoint.weights if n not in shapes and not n.startswith("decoder.seg_layers.")]
     if others:
         raise ModelError(
-            f"{checkpoint.path}: expected the tensors of the plans' network, got others, such as {others[0][:100]}; "
-            "the checkpoint is of another network than the plans"
+            f"{checkpoint.path}: expected the tensors of the plans' network, got others, such as "
+            f"{others[0][:100]}; the checkpoint belongs to another network than the plans"
         )
 
 
@@ -224,8 +224,8 @@ def _check_size(path: Path, taken: int) -> None:
     size = path.stat().st_size
     if taken > size:
         raise ModelError(
-            f"{path}: expected tensors that lie in the file, got {taken} bytes of them in one of {size}; do not trust "
-            "this file"
+            f"{path}: expected tensors that fit in the file, got {taken} bytes of them in a file of {size}; do "
+            "not trust this file"
         )
 
 

@@ -93,7 +93,7 @@ def training_of(plans: Mapping[str, Any], dataset: Mapping[str, Any], configurat
         found = _configuration(plans, configuration, (), name)
         if found.get("previous_stage"):
             raise ModelError(
-                f"{name}: expected a network that reads the scan alone, got the second stage of a cascade after "
+                f"{name}: expected a network that reads only the scan, got the second stage of a cascade after "
                 f"{found['previous_stage']}; import a 3d_fullres, 3d_lowres or 2d training"
             )
         refuse_other_than(found.get("preprocessor_name"), (None, *PREPROCESSORS), "preprocessor_name", name)
@@ -129,7 +129,7 @@ def _configuration(plans: Mapping[str, Any], configuration: str, seen: tuple[str
         )
     if configuration in seen:
         raise ModelError(
-            f"{name}: expected configurations that inherit from others, got a circle: {' -> '.join(seen)}; copy the "
+            f"{name}: expected configurations that do not inherit from themselves, got {' -> '.join(seen)}; copy the "
             "plans again"
         )
     own = dict(known[configuration])
@@ -202,13 +202,13 @@ def _check_channels(dataset: Mapping[str, Any], name: str) -> None:
     channels = _channels_of(dataset)
     if len(channels) != 1:
         stated = ", ".join(channels)[:100] or "none"
-        raise ModelError(f"{name}: expected a model of one image, a CT, got one of: {stated}; it cannot be imported")
+        raise ModelError(f"{name}: expected a model with one input image, a CT, got: {stated}; it cannot be imported")
 
 
 def _plan_of(plans: Mapping[str, Any], found: Mapping[str, Any], name: str) -> dict[str, Any]:
     schemes, masked = found["normalization_schemes"], found["use_mask_for_norm"]
     if len(schemes) != 1 or len(masked) != 1:
-        raise ModelError(f"{name}: expected a model of one image, got one of {len(schemes)}; it cannot be imported")
+        raise ModelError(f"{name}: expected a model with one input image, got {len(schemes)}; it cannot be imported")
     scheme = known_name(schemes[0], SCHEMES, "normalisation", name)
     intensity = {"scheme": scheme, "masked": bool(masked[0]) and scheme == "zscore"}
     if scheme == "ct":
@@ -250,12 +250,12 @@ def _resampling(found: Mapping[str, Any], what: str, orders: tuple[int, ...], na
     for setting, value in given.items():
         if setting not in known:
             raise ModelError(
-                f"{name}: expected {key} with {', '.join(known)} alone, got {setting[:50]}; it is not known here"
+                f"{name}: expected {key} with {', '.join(known)} only, got {setting[:50]}; it is not supported"
             )
         if value not in known[setting]:
             raise ModelError(
-                f"{name}: expected {setting} of {key} to be one of {known[setting]}, got {str(value)[:50]}; it is not "
-                "known here"
+                f"{name}: expected {setting} of {key} to be one of {known[setting]}, got {str(value)[:50]}; it "
+                "is not supported"
             )
     return given
 

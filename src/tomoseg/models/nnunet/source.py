@@ -123,7 +123,7 @@ def _check_part(source: Path, part: zipfile.ZipInfo) -> None:
     is_link = (part.external_attr >> 16) & 0o170000 == 0o120000
     if climbs(part.filename) or is_link:
         raise ModelError(
-            f"{source}: expected files that stay in their folder, got one that leads out of it; do not trust this file"
+            f"{source}: expected paths inside the archive's folder, got one that leads outside; do not trust this file"
         )
     if part.flag_bits & 1:
         raise ModelError(
@@ -131,7 +131,7 @@ def _check_part(source: Path, part: zipfile.ZipInfo) -> None:
         )
     if part.file_size > MOST_RATIO * max(part.compress_size, 1024):
         raise ModelError(
-            f"{source}: expected files of about their packed size, got one that unfolds {part.compress_size} bytes to "
+            f"{source}: expected files of about their packed size, got one that unpacks {part.compress_size} bytes to "
             f"{part.file_size}; do not trust this file"
         )
 
@@ -194,7 +194,7 @@ def _the_one_of(found: Sequence[Path], root: Path, given: Path, training: str | 
     if not found:
         raise ModelError(
             f"{given}: expected a training of nnU-Net v2, found no folder with {PLANS} and "
-            f"fold_0/{CHECKPOINTS['final']} or the like; give the folder that training wrote"
+            f"fold_0/{CHECKPOINTS['final']} or similar; give the folder that training wrote"
         )
     chosen = [one for one in found if training is None or _ends_in(given.name / one.relative_to(root), training)]
     if len(chosen) != 1:
