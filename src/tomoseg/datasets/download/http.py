@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from tomoseg.errors import DownloadError
-from tomoseg.http_status import MAY_PASS
+from tomoseg.files.http_status import MAY_PASS
 from tomoseg.version import __version__
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")

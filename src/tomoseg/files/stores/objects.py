@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from tomoseg.errors import InputError
+from tomoseg.files.http_status import MAY_PASS
 from tomoseg.files.stores.addresses import url_of
 from tomoseg.files.stores.credentials import ADVICE, settings_of
-from tomoseg.http_status import MAY_PASS
 from tomoseg.packages import require_installed
 
 BLOCK_BYTES = 8 * 2**20

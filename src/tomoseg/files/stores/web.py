@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 
 from tomoseg.errors import InputError
+from tomoseg.files.http_status import MAY_PASS
 from tomoseg.files.stores.addresses import in_full, url_of
 from tomoseg.files.stores.objects import BrokenError, Entry, again, not_trusted
-from tomoseg.http_status import MAY_PASS
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
