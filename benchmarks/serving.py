@@ -88,9 +88,9 @@ def serve(folder: Path) -> tuple[subprocess.Popen[str], str]:
     command = [sys.executable, "-m", "tomoseg", "serve", "--model", "head-neck", "-o", str(folder), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    found = re.match(r"(http://\S+) answers", process.stdout.readline())
+    found = re.search(r"http://[^\s;]+", process.stdout.readline())
     assert found is not None
-    return process, found[1]
+    return process, found[0]
 
 
 def main() -> None:

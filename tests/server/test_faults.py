@@ -50,9 +50,11 @@ class Killed:
     def start(self):
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         line = self.process.stdout.readline()
-        found = re.match(r"(http://\S+) answers", line)
+        found = re.search(r"http://[^\s;]+", line)
+        if not found:
+            self.process.kill()
         assert found, line + self.process.stdout.read()
-        self.url = found[1]
+        self.url = found[0]
         self.close()
         self.client = Client(self.url)
         return self.client
