@@ -38,9 +38,9 @@ def test_unknown_names_get_the_nearest(three):
         three.channel("aotra")
     with pytest.raises(LabelError, match=r"got 'splen'; did you mean 'spleen'\?$"):
         three.subset(["liver", "splen"])
-    with pytest.raises(LabelError, match=r"got 'xyz'; known are liver, aorta, spleen$"):
+    with pytest.raises(LabelError, match=r"got 'xyz'; choose from liver, aorta, spleen$"):
         three["xyz"]
-    assert unknown_name_message("?", list("abcdefghi")).endswith("known are a, b, c, d, e, f, g, h, ...")
+    assert unknown_name_message("?", list("abcdefghi")).endswith("choose from a, b, c, d, e, f, g, h, ...")
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_unknown_names_get_the_nearest(three):
         ((), "at least one structure, got none"),
         ((Structure(1, "a"), Structure(2, "a")), "each structure name once, got twice: a;"),
         ((Structure(1, "a"), Structure(1, "b")), "each structure id once, got twice: 1;"),
-        ((Structure(0, "a"),), r"ids from 1 up \(0 is background\), got 0"),
-        ((Structure(3, "a"), Structure(-1, "b")), "ids from 1 up .*, got -1"),
+        ((Structure(0, "a"),), r"ids of 1 or more \(0 is background\), got 0"),
+        ((Structure(3, "a"), Structure(-1, "b")), "ids of 1 or more .*, got -1"),
     ],
 )
 def test_sets_that_cannot_be(structures, message):

@@ -37,8 +37,8 @@ def test_each_kind_has_its_sentence(error, sentence):
         (MemoryError(), f"error: {OF_MEMORY}\n"),
         (
             OSError(errno.EIO, "Input/output error", "ct.nii"),
-            "error: ct.nii: expected to read or write it, got: Input/output error; check the path, the disk and what "
-            "is allowed there\n",
+            "error: ct.nii: expected a readable and writable file, got: Input/output error; check the path, the "
+            "disk and the permissions\n",
         ),
     ],
 )

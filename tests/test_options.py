@@ -55,7 +55,7 @@ class TestErrors:
             (Compute, {"presicion": "fp32"}, "presicion: expected one of 5 known names, .*did you mean 'precision'"),
             (Decisions, {"smoothing": -1}, "smoothing: expected a value greater than or equal to 0, got -1"),
             (PredictOptions, {"roi_subest": ()}, "roi_subest: .*did you mean 'roi_subset'"),
-            (PredictOptions, {"roi_subset": "liver"}, "roi_subset: expected a valid tuple, got 'liver'"),
+            (PredictOptions, {"roi_subset": "liver"}, "roi_subset: expected a list, got 'liver'"),
             (PredictOptions, {"format": ("nifty",)}, "format.0: expected .*, got 'nifty'; did you mean 'nifti'"),
             (PredictOptions, {"smoothing": float("nan")}, "smoothing: expected a finite number, got nan"),
             (

@@ -34,7 +34,7 @@ def test_each_pixel_takes_the_nearest_voxel(rng):
 
 @pytest.mark.parametrize("offsets", [[(0, 0, 0), (0, 0, 1)], [(0, 0, 0), (0, 1, 1)]])
 def test_an_array_of_another_grid_is_refused(offsets):
-    with pytest.raises(GridError, match=r"got \(3, 2, 1\); pass a result of this very scan"):
+    with pytest.raises(GridError, match=r"got \(3, 2, 1\); pass a result of this scan"):
         slices_at(offsets).to_slices(np.zeros((3, 2, 1), bool))
 
 

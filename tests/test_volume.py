@@ -183,17 +183,17 @@ RESAMPLED = "it covers the same region with other voxels, so it was resampled; r
         (_box(shape=(44, 30, 12)), "44 x 30 x 12 voxels, not 40 x 30 x 20", ANOTHER),
         (_box(origin_mm=(-10.0, 21.0, 30.0)), r"its first voxel moved by \+1 mm along y", RESAMPLED),
         (_box(origin_mm=(-10.0, 60.5, 22.0)), r"its first voxel moved by \+40.5 mm along y and -8 mm along z", ANOTHER),
-        (_box(spacing_mm=(1.0, 2.0, 4.0)), "voxel edges along z of 4 mm, not 5", ANOTHER),
+        (_box(spacing_mm=(1.0, 2.0, 4.0)), "voxel size along z of 4 mm, not 5", ANOTHER),
         (
             _box((20, 30, 20), (2.0, 2.0, 5.0), (-9.5, 20.0, 30.0)),
-            r"20 x 30 x 20 voxels, not 40 x 30 x 20; voxel edges along x of 2 mm, not 1; its first voxel moved by "
+            r"20 x 30 x 20 voxels, not 40 x 30 x 20; voxel size along x of 2 mm, not 1; its first voxel moved by "
             r"\+0.5 mm along x",
             RESAMPLED,
         ),
         (
             SourceGrid((40, 30, 20), np.array([[-1, 0, 0, 10.0], [0, 2, 0, 20], [0, 0, 5, 30], [0, 0, 0, 1]])),
             "its first voxel moved by -19 mm along x",
-            r"as if the signs of x had been exchanged \(LPS for RAS\); export it again",
+            r"as if the signs of x were flipped \(LPS instead of RAS\); export it again",
         ),
     ],
 )

@@ -112,7 +112,8 @@ def test_the_radius_of_bones_is_kept_where_they_are_slender_and_where_not():
 def test_a_map_of_less_than_a_millimetre_is_refused():
     """Bodies are not drawn finer than 1.25 mm, and of such a map nothing would be left."""
     with pytest.raises(
-        InputError, match=r"expected a label map at least a few millimetres across, got one of 0.9 x 0.9 x 1.8 mm in"
+        InputError,
+        match=r"expected a label map at least a few millimetres across, got one of 0.9 x 0.9 x 1.8 mm; correct",
     ):
         build_anatomy(np.ones((9, 9, 9), np.uint8), TOTAL, np.diag([0.1, 0.1, 0.2, 1.0]))
 
@@ -120,7 +121,7 @@ def test_a_map_of_less_than_a_millimetre_is_refused():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.ones((9, 9, 1), np.uint8), r"expected a label map of two slices or more, got \(9, 9, 1\)"),
+        (np.ones((9, 9, 1), np.uint8), r"expected a label map of at least two slices, got \(9, 9, 1\)"),
         (np.zeros((9, 9, 9), np.uint8), "expected a label map with at least one structure, got an empty"),
         (np.full((9, 9, 9), 200, np.uint8), "expected a name for every value, got none for 200"),
     ],

@@ -144,7 +144,7 @@ def _far_apart() -> np.ndarray:
     ("values", "ranges", "message"),
     [
         (np.full((20, 20, 20), 200, np.uint8), "", "expected a name for every value, got none for 200"),
-        (block_map()[:, :, 10:11], "", "expected a label map of two slices or more, got (60, 50, 1); pass a whole one"),
+        (block_map()[:, :, 10:11], "", "expected a label map of at least two slices, got (60, 50, 1); pass the whole"),
         (np.zeros((20, 20, 20), np.uint8), "", "expected a label map with at least one structure, got an empty"),
         (
             _far_apart(),

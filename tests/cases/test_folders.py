@@ -27,13 +27,11 @@ def test_what_others_have_there_stays(tmp_path):
 
 def test_a_worker_that_does_not(tmp_path):
     with seen_by_all(Folders((tmp_path / "in",), tmp_path / "out")) as seen:
-        with pytest.raises(
-            ConfigError, match=r"in: expected a place that all machines share, got nothing there on \S+"
-        ):
+        with pytest.raises(ConfigError, match=r"in: expected a path that all machines share, got nothing there on \S+"):
             seen.check()
         assert seen.mark is not None
         elsewhere = Seen(tmp_path, (), tmp_path / "other" / ".work" / seen.mark.name)
-        with pytest.raises(ConfigError, match=r"other: expected a place that all machines share, got nothing there"):
+        with pytest.raises(ConfigError, match=r"other: expected a path that all machines share, got nothing there"):
             elsewhere.check()
         (tmp_path / "other").mkdir()
         with pytest.raises(ConfigError, match=r"other: .* got another folder of that name on \S+; put scans"):

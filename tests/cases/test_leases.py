@@ -94,7 +94,7 @@ def test_three_tries(leases, tmp_path):
     assert leases.spent("kills") == 3
     assert list(share(leases, ["kills"], 0.01)) == []
     assert leases.ended("failed") == {"kills"}
-    assert "expected a worker to live through it, got 3 workers that ended at it" in leases.end_of("kills")["error"]
+    assert "expected a worker to finish it, got 3 workers that died on it" in leases.end_of("kills")["error"]
 
 
 def test_what_has_ended(leases, tmp_path):

@@ -61,7 +61,7 @@ def test_a_case_that_kills_three_workers_is_set_aside(tmp_path):
     case, reason = done[1]
     assert case == "kills"
     assert reason.startswith(
-        "expected a worker to live through it, got 3 workers that ended at it (SIGKILL), most likely for want of memory"
+        "expected a worker to finish it, got 3 workers that died on it (SIGKILL), most likely for lack of memory"
     )
     assert len((tmp_path / "kills").read_text().splitlines()) == 3
 

@@ -88,7 +88,7 @@ def test_a_case_that_ends_three_jobs_is_set_aside(queue, tmp_path):
     one, folders = Spread(on="slurm:1"), Folders((), tmp_path / "out")
     done = records(run_cases(Noting(tmp_path / "notes"), ["a", "kills"], one, folders=folders))
     assert done[0] == ("A", None)
-    assert done[1][1].startswith("expected a worker to live through it, got 3 workers that ended at it (its lea")
+    assert done[1][1].startswith("expected a worker to finish it, got 3 workers that died on it (its lease expired)")
 
 
 def _grow_old(output):
@@ -113,7 +113,7 @@ def test_another_version_on_a_node(queue, tmp_path):
 
 def test_a_folder_that_a_node_does_not_see(queue, tmp_path):
     folders = Folders((tmp_path / "nowhere",), tmp_path / "out")
-    with pytest.raises(ConfigError, match=r"nowhere: expected a place that all machines share, got nothing there on "):
+    with pytest.raises(ConfigError, match=r"nowhere: expected a path that all machines share, got nothing there on "):
         list(run_cases(Noting(tmp_path / "notes"), ["a"], SLURM, folders=folders))
 
 
@@ -136,7 +136,9 @@ def test_the_same_command_looks_on_at_jobs_that_go_on(queue, tmp_path):
     first = run_cases(Noting(tmp_path / "notes"), cases, SLURM, folders=Folders((tmp_path,), tmp_path / "out"))
     next(first)
     first.close()  # the command has ended, its jobs have not
-    with pytest.raises(ConfigError, match=r"expected nobody at work there, got jobs 17 of another command; wait for"):
+    with pytest.raises(
+        ConfigError, match=r"expected no other jobs writing to it, got jobs 17 of another command; wait for"
+    ):
         do(Noting(tmp_path / "notes", memory=1), cases, tmp_path)
     assert queue.cancelled == []
     assert records(do(Noting(tmp_path / "notes"), cases, tmp_path)) == {
@@ -172,7 +174,7 @@ def test_what_sbatch_is_asked_for():
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"on": "slurm:0"}, "expected here, processes:4 (for 4 processes), ray, ray://HOST:PORT or slurm:8 (for 8"),
+        ({"on": "slurm:0"}, r"expected here, processes:4 \(for 4 processes\), ray, ray://HOST:PORT or slurm:8 \(for 8"),
         ({"on": "ray://head"}, "expected here, processes:4"),
         ({"on": "here", "cpus": 2}, "expected --on ray or slurm with --cpus, got --on here; correct"),
         ({"on": "processes:2", "gpus": 1}, "expected --on ray or slurm with --gpus, got --on processes:2"),

@@ -65,9 +65,7 @@ def test_swapped_sides():
     masks["kidney_left"], masks["kidney_right"] = masks["kidney_right"], masks["kidney_left"]
     assert errors(volume, masks) == [("left and right swapped", "kidney_left")]
     (alone,) = check_cases([facts(volume, masks)])  # which needs no other case
-    assert alone.text.startswith(
-        "kidney_left lies 110 mm to the right of kidney_right; it belongs to the patient's left"
-    )
+    assert alone.text.startswith("kidney_left lies 110 mm to the right of kidney_right; expected on the patient's left")
 
 
 def test_two_swapped_pairs_are_a_mirrored_scan():

@@ -129,7 +129,7 @@ def test_another_part_of_the_body_is_said():
     assert out_of_distribution(scan(), KNOWN, ["pelvis"]) == ()
     (said,) = out_of_distribution(scan(), known, ["chest", "abdomen"])
     assert said.message.startswith(
-        "The scan seems to show chest, abdomen; nearly all that the model was trained on show neck."
+        "The scan seems to show chest, abdomen; nearly all the scans that the model was trained on show neck."
     )
 
 

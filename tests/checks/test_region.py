@@ -30,7 +30,7 @@ def test_upside_down():
     (notice,) = parts_of(replace(volume, hu=volume.hu[:, :, ::-1]))[1]
     assert notice.kind == "upside down"
     assert notice.message.startswith(
-        "From its lowest slice up the body looks like head, neck, thorax, from feet to head was"
+        "From its lowest slice up, the body looks like head, neck, thorax; expected feet to head."
     )
 
 

@@ -29,8 +29,8 @@ def test_an_ordinary_small_scan_has_no_warning(low, high):
 @pytest.mark.parametrize(
     ("low", "high", "sentence"),
     [
-        (0, 0, "Every voxel is 0 HU, a scan was expected."),
-        (-1024, -1024, "Every voxel is -1024 HU, a scan was expected."),
+        (0, 0, "Every voxel is 0 HU; expected a scan."),
+        (-1024, -1024, "Every voxel is -1024 HU; expected a scan."),
         (-199, 1500, "The lowest value is -199 HU; expected air near -1000."),
         (-1000, 99, "The highest value is 99 HU; expected bone or contrast above 100."),
     ],
@@ -114,7 +114,7 @@ def test_a_body_is_no_higher_than_its_scan():
 def test_warnings_as_errors():
     refuse_warnings([Notice("Left out: localizers (1).", "left out")], "a")
     with pytest.raises(
-        InputError, match=r"a: expected a scan without warnings, for --strict, got: tilt, no air; predict"
+        InputError, match=r"a: expected a scan without warnings, as --strict requires, got: tilt, no air; predict"
     ):
         refuse_warnings([Notice("x", "tilt"), Notice("y", "no air"), Notice("z", "tilt")], "a")
 

@@ -82,7 +82,7 @@ class TestDownload:
         assert run("download", "-o", tmp_path) == 2
         assert capsys.readouterr().err.startswith("error: expected a dataset or --url, got neither; name totalsegm")
         assert run("download", "--url", "http://example.org/x.zip", "-o", tmp_path) == 2
-        assert "expected https, got http; take https, or pass --allow-http" in capsys.readouterr().err
+        assert "expected https, got http; use https, or pass --allow-http" in capsys.readouterr().err
 
 
 class TestLabels:

@@ -37,7 +37,9 @@ class TestPlan:
         told = capsys.readouterr().out
         assert max(map(len, told.splitlines()[:-1])) <= 80
         assert "3 training cases; 2 structures" in told
-        assert re.search(r"  grid\.spacing_mm +8: the scans have 8 mm; finer pixels would show\s+nothing more\n", told)
+        assert re.search(
+            r"  grid\.spacing_mm +8: the scans have 8 mm; finer pixels\s+would\s+add\s+no\s+detail\n", told
+        )
         assert "20 minutes (measured here): " in told
 
     def test_one_file_serves_both_commands(self, dataset, tmp_path, capsys):  # noqa: F811

@@ -70,7 +70,7 @@ def test_a_region_is_the_union_of_its_values(mapped):
 def test_a_value_without_a_name_is_refused_at_once(mapped):
     grid = read_geometry(Path(mapped.ct))
     Path(mapped.label_map).write_bytes(nifti1(np.array([3, 0, 2, 9], np.uint8).reshape(4, 1, 1)))
-    with pytest.raises(LabelError, match=r"labels\.nii: expected only values that have a name, got 9; name them"):
+    with pytest.raises(LabelError, match=r"labels\.nii: expected a name for every value, got none for 9; name them"):
         mask_loader(mapped, LABELS, grid)
 
 

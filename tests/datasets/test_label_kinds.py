@@ -110,7 +110,7 @@ def test_beside_one_scan_any_name_will_do_and_beside_several_it_is_named_or_left
     found = find_dataset(tmp_path / "set")
     assert [one.name for one in found.cases] == ["b"]
     assert any(
-        "RS.1.2.840.dcm: a file of labels without a scan of its name was left out" in str(w) for w in found.left_out
+        "RS.1.2.840.dcm: a label map without a scan of the same name was left out" in str(w) for w in found.left_out
     )
 
 

@@ -145,7 +145,7 @@ class TestMeta:
 
     def test_rows_without_a_folder_are_told(self, meta):
         dataset = meta("image_id;split\na;train\nb;val\nc;test\nx;train\ny;train\n")
-        assert "2 cases are listed that are not there: x, y." in dataset.warnings[0]
+        assert "2 listed cases do not exist: x, y." in dataset.warnings[0]
 
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -167,7 +167,7 @@ class TestMeta:
     def test_a_split_other_than_its_folder_is_refused(self, tmp_path):
         mask_case(tmp_path / "train" / "a", "spleen")
         (tmp_path / "meta.csv").write_text("image_id;split\na;test\n")
-        with pytest.raises(DatasetError, match=r"expected the split of the folder, got test for a in .*train"):
+        with pytest.raises(DatasetError, match=r"expected the same split as the folder's, got test for a in .*train"):
             find_dataset(tmp_path)
 
 
@@ -356,7 +356,9 @@ class TestDatasetJson:
         ]
         entries[1]["label"] = entries[0]["label"]
         (tmp_path / "dataset.json").write_text(json.dumps(content))
-        with pytest.raises(DatasetError, match="expected a label of its own for each image, got several of p1_seg"):
+        with pytest.raises(
+            DatasetError, match="expected a separate label for each image, got several images with p1_seg"
+        ):
             find_dataset(tmp_path)
 
     @pytest.mark.parametrize(
@@ -378,7 +380,7 @@ class TestDatasetJson:
             ),
             ({"labels": {"liver": 1}}, r"expected b_0000\.nii\.gz, got no such file"),
             ({"labels": {"liver": 1}, "training": {"a": 1}}, "expected a list under 'training'"),
-            ({"labels": {"liver": 1}, "training": ["a"]}, "expected an image and a label each, got a"),
+            ({"labels": {"liver": 1}, "training": ["a"]}, "expected an image and a label for each case, got a"),
             (
                 {"labels": {"liver": 1}, "training": [{"image": "../a.nii", "label": "x.nii"}]},
                 r"expected paths inside the dataset's folder, got '(x\.nii|\.\./a\.nii)'",

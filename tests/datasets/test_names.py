@@ -46,7 +46,7 @@ def test_two_unicode_forms_are_one_structure(tmp_path):
 
 def test_both_forms_in_one_case_are_told(tmp_path):
     write_case(tmp_path / "a", ONE, TWO)
-    with pytest.raises(LabelError, match=r"segmentations: expected one mask a structure, got two files of vert.bre"):
+    with pytest.raises(LabelError, match=r"segmentations: expected one mask per structure, got two files for vert.bre"):
         find_dataset(tmp_path)
 
 
@@ -60,11 +60,13 @@ def test_names_in_json_are_composed(tmp_path):
 def test_names_that_differ_in_capitals_alone_are_refused(tmp_path):
     write_case(tmp_path / "a", "Liver")
     write_case(tmp_path / "b", "liver")
-    with pytest.raises(LabelError, match="expected names that differ in more than capitals, got Liver and liver"):
+    with pytest.raises(
+        LabelError, match="expected names that differ in more than capital letters, got Liver and liver"
+    ):
         find_dataset(tmp_path)
     for name, structure in (("ours", "Liver"), ("theirs", "liver")):
         write_case(tmp_path / name / "a", structure)
-    with pytest.raises(LabelError, match="got Liver and liver; give one structure one name"):
+    with pytest.raises(LabelError, match="got Liver and liver; use one name per structure"):
         evaluate(tmp_path / "ours", tmp_path / "theirs")
 
 

@@ -69,7 +69,7 @@ def test_what_has_no_other_half_is_named(tmp_path):
     assert [case.name for case in found.cases] == ["a"]
     told = " ".join(map(str, found.left_out))
     assert "b.nii.gz: a scan without a label map in labels was left out" in told
-    assert "c.nii.gz: a label map without a scan of its name in images was left out" in told
+    assert "c.nii.gz: a label map without a scan of the same name in images was left out" in told
     assert "atlas.nii.gz: a file beside the folders" in told
     assert len(found.left_out) == 3
 

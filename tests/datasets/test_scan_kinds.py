@@ -195,7 +195,7 @@ def test_a_zip_is_called_by_what_it_holds(tmp_path):
     write_liver(tmp_path / "a" / "segmentations" / "liver.nii.gz")
     with zipfile.ZipFile(tmp_path / "a" / "ct.zip", "w") as archive:
         archive.writestr("readme.txt", "none")
-    with pytest.raises(InputError, match=r"expected CT slices, got files that are no DICOM \(1\)"):
+    with pytest.raises(InputError, match=r"expected CT slices, got files that are not DICOM \(1\)"):
         read_case(find_dataset(tmp_path).cases[0])
 
 

@@ -6,7 +6,8 @@ import pytest
 from tests.datasets.scan_kinds import write_dicom, write_liver, write_scan
 from tests.files.dicom.series import image, save
 from tomoseg.errors import DatasetError
-from tomoseg.workflows.datasets import open_dataset, summary
+from tomoseg.terminal.datasets import dataset_in_words
+from tomoseg.workflows.datasets import open_dataset
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_of_a_whole_dataset_nothing(dataset):
     (dataset / "b" / "ct" / "notes.txt").write_text("none")
     (dataset / "docs").mkdir()
     assert told(dataset) == []
-    assert summary(open_dataset(dataset)) == "2 cases (case folders): 1 DICOM, 1 NIfTI"
+    assert dataset_in_words(open_dataset(dataset)) == "2 cases (case folders): 1 DICOM, 1 NIfTI"
 
 
 def test_patients_in_dicom_beside_case_folders(dataset):
@@ -44,7 +45,7 @@ def test_patients_in_dicom_beside_case_folders(dataset):
         f"anna/study: left out: 1 DICOM scan {NO_CASE}",
         f"both: left out: 2 DICOM scans {NO_CASE}",
     ]
-    assert summary(open_dataset(dataset)) == "2 cases (case folders): 1 DICOM, 1 NIfTI; 2 left out"
+    assert dataset_in_words(open_dataset(dataset)) == "2 cases (case folders): 1 DICOM, 1 NIfTI; 2 left out"
 
 
 def test_volumes_of_all_kinds(dataset):

@@ -51,7 +51,7 @@ def test_faults_of_the_disk_say_what_to_do(tmp_path, whole, code, advice):
             (aside / "part" if aside.is_dir() else aside).write_text("half")
             raise OSError(code, os.strerror(code))
 
-    with pytest.raises(OutputError, match=rf"result: expected to write it, got: .*{advice}"):
+    with pytest.raises(OutputError, match=rf"result: expected a writable file, got: .*{advice}"):
         full()
     assert list(tmp_path.iterdir()) == []
 

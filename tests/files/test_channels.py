@@ -82,7 +82,7 @@ def test_every_kind_keeps_overlaps(tmp_path, rng, name, write):
     segments = open_segments(path, GRID, channels=NAMES)
     for number, structure in enumerate(NAMES):
         np.testing.assert_array_equal(segments.mask(structure), GRID.to_canonical(channels[number]))
-    with pytest.raises(InputError, match=r"expected (3 axes|one number a voxel)"):
+    with pytest.raises(InputError, match=r"expected (3 axes|one number per voxel)"):
         read_label_map(path)
 
 

@@ -123,7 +123,7 @@ def test_values_outside_int16_are_clipped_with_a_warning(scan):
     stored = np.array([40000, -40000, 5, 32767], np.int32).reshape(4, 1, 1)
     volume = read_ct(scan(nifti1(stored)))
     assert volume.hu.ravel().tolist() == [32767, -32768, 5, 32767]
-    assert "2 voxels lie outside of -32768..32767 HU (the scan runs from -40000 to 40000)" in volume.warnings[0].message
+    assert "2 voxels lie outside -32768..32767 HU (the scan runs from -40000 to 40000)" in volume.warnings[0].message
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -161,7 +161,7 @@ def test_axes_of_length_one_are_accepted(scan, shape):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"datatype": 128}, r"expected one number a voxel, got RGB \(datatype 128\)"),
+        ({"datatype": 128}, r"expected one number per voxel, got RGB \(datatype 128\)"),
         ({"datatype": 32}, r"got complex \(datatype 32\)"),
         ({"datatype": 77}, r"got an unknown type \(datatype 77\)"),
         ({"vox_offset": 0}, "expected voxels after the header, got vox_offset 0"),
@@ -293,7 +293,7 @@ class TestGeometry:
         sform = ((-columns[0], 0, 0, 5), (0, -columns[1], 0, 6), (0, 0, columns[2], 7))
         volume = read_ct(scan(nifti1(RAMP, sform=sform, pixdim=(1, *pixdim, 0, 0, 0, 0))))
         assert [notice.kind for notice in volume.warnings] == ["two edges"]
-        assert f"the edges of {used}" in volume.warnings[0].message
+        assert f"the voxel size of {used}" in volume.warnings[0].message
         assert volume.spacing_mm == pytest.approx(edges, abs=1e-6)
         np.testing.assert_allclose(volume.source.affine[:3, 3], (5, 6, 7))
         np.testing.assert_allclose(np.diag(volume.source.affine), (-edges[0], -edges[1], edges[2], 1), atol=1e-6)
@@ -402,7 +402,7 @@ class TestMasks:
     def test_another_grid_is_refused_with_both(self, scan, read):
         path = scan(nifti1(np.zeros((2, 3, 4), np.uint8)), "liver.nii")
         expected = (
-            "liver.nii: expected the grid of ct, got voxel edges along y of 1 mm, not 2; voxel edges along z of 1 mm"
+            "liver.nii: expected the grid of ct, got voxel size along y of 1 mm, not 2; voxel size along z of 1 mm"
         )
         with pytest.raises(GridError, match=expected):
             read(path, GRID, "ct")

@@ -88,7 +88,7 @@ def test_a_label_map_without_names_is_refused(tmp_path, source):
     spleen = LabelSet.total().subset(["spleen"])
     label_map = LabelMap(np.full((5, 6, 11), 5, np.uint8), spleen, source)
     write_label_map(label_map, tmp_path / "seg.nii")
-    with pytest.raises(LabelError, match=r"expected values named in seg\.labels\.json, got 5"):
+    with pytest.raises(LabelError, match=r"expected a name in seg\.labels\.json for every value, got none for 5"):
         read_labelled(tmp_path / "seg.nii")
     write_label_map(replace(label_map, labels=LabelSet.total()), tmp_path / "seg.nii")
     assert read_labelled(tmp_path / "seg.nii").labels == LabelSet.total()

@@ -85,7 +85,7 @@ def test_mirror_images_only_of_what_has_a_counterpart():
     assert choices_of(LABELS, None, Request(flips=True)).decisions.flips
     sided = LabelSet.total().subset(["liver", "kidney_left"])
     with pytest.raises(
-        ConfigError, match="counterpart of every structure for flips, got kidney_left without; leave flips off"
+        ConfigError, match="counterpart of every structure, for flips, got none for kidney_left; leave flips off"
     ):
         choices_of(sided, None, Request(flips=True))
     assert choices_of(sided, None, Request(flips=True, roi_subset=("liver",))).decisions.flips

@@ -51,7 +51,7 @@ def test_the_cpu_needs_no_pytorch(name, monkeypatch):
 
 
 def test_a_device_that_nobody_knows_lists_those_that_people_mean():
-    with pytest.raises(ConfigError, match=r"got 'abacus' \(known are auto, cpu, cuda, gpu, mps, xpu, cuda:1\)"):
+    with pytest.raises(ConfigError, match=r"got 'abacus' \(choose from auto, cpu, cuda, gpu, mps, xpu, cuda:1\)"):
         choose_device("abacus")
 
 

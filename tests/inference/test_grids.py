@@ -43,7 +43,7 @@ def test_voxels_outside_of_training_are_brought_inside(spacing_mm, expected):
     assert (grid.mode, (grid.spacing_mm, grid.slice_spacing_mm)) == ("spacing", expected)
     (note,) = resampling_notices(model_of("native").record, spacing_mm)
     assert (note.kind, note.level) == ("other voxels", "note")
-    assert f"voxels of {expected[0]:g} x {expected[0]:g} x {expected[1]:g} mm" in note.message
+    assert f"resampled to {expected[0]:g} x {expected[0]:g} x {expected[1]:g} mm" in note.message
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_what_preflight_noticed_may_be_given_or_not(model, tmp_path, predictor):
     assert without.notices == given.notices == seen
     assert np.array_equal(masks_of(without), masks_of(given))
     for notices in (None, seen):
-        with pytest.raises(InputError, match="expected a scan without warnings, for --strict, got: one value"):
+        with pytest.raises(InputError, match="expected a scan without warnings, as --strict requires, got: one value"):
             segment(volume, predictor, Request(strict=True), notices=notices)
 
 
@@ -136,10 +136,10 @@ def test_an_empty_result_is_told(ct, predictor, plain, ml):
     nothing = ("remove_small:1000000",)
     several = segment(ct, predictor, Request(ml=ml, postprocess=nothing)).notices
     assert [str(one) for one in several if one.kind == "nothing found"] == [
-        f"None of the {len(LABELS)} structures was found: absent, outside of the scan, or missed. Look at the scan."
+        f"None of the {len(LABELS)} structures was found: absent, outside the scan, or missed. Look at the scan."
     ]
     one = segment(ct, predictor, Request(ml=ml, postprocess=nothing, roi_subset=("liver",))).notices
-    assert "liver was not found: absent, outside of the scan, or missed. Look at the scan." in map(str, one)
+    assert "liver was not found: absent, outside the scan, or missed. Look at the scan." in map(str, one)
 
 
 def test_a_scan_without_warnings_passes_strict(ct, predictor, plain):

@@ -163,5 +163,5 @@ def test_models_that_do_not_fit_together_are_refused():
         ConfigError, match=r"same structures, got different structures in model 2; average models of the same"
     ):
         Predictor([model, make_model(GRIDS["native"], others)])
-    with pytest.raises(ConfigError, match=r"same grid, got another grid in model 3; average models"):
+    with pytest.raises(ConfigError, match=r"same grid, got different grid in model 3; average models"):
         Predictor([model, model, make_model(GRIDS["spacing"])])

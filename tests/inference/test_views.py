@@ -168,5 +168,7 @@ def test_a_case_of_one_view_is_not_given_to_a_model_of_another(volume):
     predictor = Predictor(model_of("sagittal"), CPU)
     on_grid = predictor.on_grid(volume, Stages())
     case = OnGrid([volume.hu], on_grid.placement, on_grid.source, "coronal")
-    with pytest.raises(ConfigError, match="expected a model of coronal slices for a dataset of these, got one of sag"):
+    with pytest.raises(
+        ConfigError, match="expected a model for coronal slices, as the dataset has them, got one for sag"
+    ):
         next(predictor.slices(case, predictor.choices()))

@@ -44,7 +44,7 @@ def test_what_cannot_be_written_is_told(network, tmp_path, monkeypatch):
         raise RuntimeError("Exception from src/core:\nbasic_ios::clear: iostream error\n")
 
     monkeypatch.setattr(import_openvino(), "save_model", save_model)
-    with pytest.raises(OutputError, match=r"net.xml: expected to write it, got: basic_ios::clear: iostream"):
+    with pytest.raises(OutputError, match=r"net.xml: expected a writable file, got: basic_ios::clear: iostream"):
         write_openvino(network, tmp_path / "net.xml")
 
 

@@ -110,7 +110,7 @@ def test_transformers_need_monai(monkeypatch):
         ({"kind": "unetr", "channels": (16, 48), "tile": (32, 32)}, "last channels in multiples of 32"),
         ({"kind": "unetr", "channels": (16, 64)}, "needs tile, such as 96 96"),
         ({"kind": "unetr", "channels": (16, 64), "tile": (32, 40)}, "2 edges in multiples of 16"),
-        ({"kind": "swin_unetr", "channels": (12, 12), "attention": True}, "for kind unet, got swin_unetr"),
+        ({"kind": "swin_unetr", "channels": (12, 12), "attention": True}, "applies to kind unet, got swin_unetr"),
         ({"dims": 3, "channels": SMALL, "tile": (8, 8)}, "3 edges in multiples of 4, got .8, 8."),
         ({"dims": 3, "channels": SMALL, "tile": (8, 8, 6)}, "3 edges in multiples of 4, got .8, 8, 6."),
         ({"tile": (32, 32)}, "the size of slices is sampling.patch_size"),

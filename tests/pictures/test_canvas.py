@@ -185,7 +185,7 @@ def test_a_flat_picture_has_no_scale_bar_and_only_left_and_right(tmp_path):
 
 def test_a_folder_that_is_a_file_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="expected to write it"):
+    with pytest.raises(OutputError, match="expected a writable file"):
         Sheet(10, 10).save(tmp_path / "file" / "a.png")
 
 

@@ -228,7 +228,7 @@ def test_another_shape_and_unknown_values_are_refused(tmp_path):
         draw(volume((4, 4, 4)), PURE, np.zeros((4, 4, 3), np.uint8), tmp_path / "a.png", "")
     values = np.zeros((4, 4, 4), np.uint8)
     values[0, 0, 0], values[3, 3, 3] = 9, 1
-    with pytest.raises(LabelError, match=r"ids of 2 structures in the label map, got \[9\] besides"):
+    with pytest.raises(LabelError, match=r"ids of 2 structures in the label map, got \[9\] too"):
         draw(volume((4, 4, 4)), PURE, values, tmp_path / "a.png", "")
     assert list(tmp_path.iterdir()) == []
 

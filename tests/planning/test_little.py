@@ -46,7 +46,7 @@ def test_a_structure_that_no_training_case_holds():
 
 
 def test_one_that_a_single_case_holds():
-    assert "one training case alone holds cord: annotate more" in told(structures=(JAW, replace(CORD, cases=1)))
+    assert "only one training case holds cord: annotate more" in told(structures=(JAW, replace(CORD, cases=1)))
 
 
 def test_one_that_the_grid_loses():

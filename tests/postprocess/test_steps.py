@@ -78,7 +78,7 @@ def test_crf_needs_probabilities():
     masks, segmentation = made()
     steps = {"s2": (PostprocessStep("crf", 3.0),)}
     with pytest.raises(
-        ConfigError, match=r"expected probabilities of each structure for crf, got none; leave --ml off"
+        ConfigError, match=r"expected separate probabilities of each structure for crf, got none; leave --ml off"
     ):
         apply(segmentation, steps)
     confidence = Confidence(NAMES, VOLUME.source)

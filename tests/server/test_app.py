@@ -16,7 +16,7 @@ def client(tmp_path):
     @router.get("/api/v1/number/{number}")
     def number(number: int) -> int:
         if number < 0:
-            raise InputError("expected a number from 0 up, got a negative one; correct it")
+            raise InputError("expected a number from 0 up, got a negative one; count from 0")
         return number
 
     with served(create_app([router], tmp_path)) as client:
@@ -39,7 +39,7 @@ def test_every_answer_has_the_headers_of_safety_and_none_opens_it_to_other_origi
 def test_what_we_refuse_is_one_sentence(client):
     answer = client.get("/api/v1/number/-1")
     assert answer.status_code == 400
-    text = "expected a number from 0 up, got a negative one; correct it"
+    text = "expected a number from 0 up, got a negative one; count from 0"
     assert answer.json() == {"detail": text, "detail_fr": text}
 
 

@@ -80,6 +80,6 @@ def test_a_dataset_from_before_is_refused():
     with pytest.raises(
         DatasetError,
         match=r"expected the difficulty of each slice, which curriculum\.enabled needs, got none in 2 of 3 training "
-        r"cases, the first a; preprocess again, or turn the curriculum off",
+        r"cases, such as a; preprocess again, or turn the curriculum off",
     ):
         easiest_slices(cases, 0.5)

@@ -44,11 +44,8 @@ def test_it_learns(name, dataset, tmp_path):
     "loss",
     [
         {"kind": "dice"},
-        {"kind": "focal"},
-        {"kind": "tversky"},
-        {"kind": "boundary"},
-        {"kind": "lovasz"},
         {"deep_supervision": 2},
+        *(pytest.param({"kind": kind}, marks=pytest.mark.slow) for kind in ("focal", "tversky", "boundary", "lovasz")),
         {"weights": {"ball": 3.0, "both": 0.5}},
     ],
 )

@@ -282,7 +282,7 @@ def test_a_dataset_from_before_difficulties_trains_without_a_curriculum_only(tmp
         content = json.loads(path.read_text(encoding="utf-8"))
         del content["difficulty"]
         path.write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(DatasetError, match=r"got none in 2 of 3 training cases, the first a; preprocess again"):
+    with pytest.raises(DatasetError, match=r"got none in 2 of 3 training cases, such as a; preprocess again"):
         train_run(tmp_path / "data", tmp_path / "run", curriculum_config())
     assert train_run(tmp_path / "data", tmp_path / "run", make_config(epochs=1)).finished
 
@@ -445,7 +445,7 @@ def test_masks_that_moved_are_refused_though_as_many_voxels_are_in_them(dataset,
     shutil.rmtree(tmp_path / "moved" / "cases" / "a")
     hu, masks = make_scan(0)
     add_case(tmp_path / "moved", "a", hu, masks[:, ::-1], native=False)
-    with pytest.raises(TrainingError, match=r"this run began with, got other voxels in .*moved"):
+    with pytest.raises(TrainingError, match=r"this run was started with, got different voxels in .*moved"):
         train_run(tmp_path / "moved", tmp_path / "run", make_config(epochs=2))
     make_dataset(tmp_path / "again")
     assert train_run(tmp_path / "again", tmp_path / "run", make_config(epochs=2)).finished

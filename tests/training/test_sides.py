@@ -95,7 +95,9 @@ def test_on_where_every_structure_is_one_of_a_pair():
     assert sides_of(PAIRED, "axial", config(0.0)) is None
     assert sides_of(PAIRED, "axial", config(0.5, enabled=False)) is None
     assert sides_of(LabelSet.total(), "axial", config()) is None  # the right lung alone has a middle lobe
-    with pytest.raises(ConfigError, match=r"exchange_sides: expected a counterpart .* got lung_middle_lobe_right"):
+    with pytest.raises(
+        ConfigError, match=r"exchange_sides: expected a counterpart .* got none for lung_middle_lobe_right"
+    ):
         sides_of(LabelSet.total(), "axial", config(0.5))
 
 

@@ -166,7 +166,7 @@ def test_corrections_that_are_none(dataset, tmp_path, made):
     words = {
         "nothing": "expected a folder of corrections, got",
         "empty": "expected CASE/0001/STRUCTURE.nii.gz, got none",
-        "damaged": "expected what was corrected, got: Expecting",
+        "damaged": "expected a record of the correction, got: Expecting",
         "no mask": "expected the mask of a correction, got",
     }
     with pytest.raises(DatasetError, match=words[made]):

@@ -36,6 +36,7 @@ def test_a_demo_that_is_stopped_ends_there(tmp_path, monkeypatch):
     assert [line.split()[0] for line in said] == ["Generating", "Preprocessing", "Training"]
 
 
+@pytest.mark.slow
 def test_the_packaged_model_is_shown_on_a_made_body(tmp_path):
     shown = show_packaged(tmp_path / "pictures" / "body.png", seed=1)
     assert shown.picture.stat().st_size > 50_000

@@ -194,7 +194,9 @@ def test_scores_of_other_cases_cannot_be_compared(tmp_path):
     write_masks(tmp_path / "theirs" / "a", liver=cube(2))
     write_masks(tmp_path / "other" / "b", liver=cube(2))
     evaluate(tmp_path / "other", tmp_path / "other", output=tmp_path / "out")
-    with pytest.raises(DatasetError, match="expected scores of the same cases, got a and b; compare scores of one"):
+    with pytest.raises(
+        DatasetError, match="expected scores of the same cases, got a and b; compare scores of the same"
+    ):
         evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(against=tmp_path / "out"))
 
 
@@ -291,7 +293,7 @@ def test_masks_against_a_label_map(tmp_path):
     assert found.warnings == (
         "1 structure is predicted without a reference and not scored: heart",
         "1 structure is never predicted and not scored: aorta",
-        "1 masks have no file among the predictions and were taken as empty: b spleen",
+        "1 masks have no file among the predictions and count as empty: b spleen",
     )
     assert (tmp_path / "out" / "report.html").is_file()
     one = evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(structures=("liver",)))
@@ -315,7 +317,7 @@ def test_masks_that_do_not_go_together(tmp_path, dataset):
         evaluate(tmp_path / "ours", tmp_path / "other")
     with pytest.raises(ConfigError, match=r"expected 'liver', got 'livre'; correct it"):
         evaluate(tmp_path / "ours", tmp_path / "ours", EvaluateOptions(structures=("livre",)))
-    with pytest.raises(DatasetError, match="expected a preprocessed dataset with a model, got a different folder; run"):
+    with pytest.raises(DatasetError, match="expected a preprocessed dataset with a model, got another folder; run"):
         evaluate(save(tmp_path / "model"), tmp_path / "ours")
 
 

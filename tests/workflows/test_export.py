@@ -235,6 +235,6 @@ def test_a_network_of_blocks_is_given_the_block_around_a_slice(dataset):
 def test_others_score_only_the_cases_of_a_dataset(tmp_path):
     for measure in (None, tmp_path):
         with pytest.raises(
-            ConfigError, match="a preprocessed dataset with --measure beside --on processes:2, got none"
+            ConfigError, match="a preprocessed dataset with --measure when --on is processes:2, got none"
         ):
             check_request("onnx", "fp32", None, measure, Spread(on="processes:2"))

@@ -119,7 +119,7 @@ def test_folds_predict_in_int8(exported, scans, tmp_path):
 def test_all_engines_are_compared_on_scans(exported, scans, capsys):
     assert main(["export", str(exported / "fold_0"), "--measure", str(scans)]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    for words in ("ms a patch", "s a scan", "Dice with torch fp32", "openvino fp32", "openvino int8"):
+    for words in ("ms per patch", "s per scan", "Dice against torch fp32", "openvino fp32", "openvino int8"):
         assert words in printed
 
 

@@ -169,7 +169,7 @@ class TestOne:
             assert not fetch_model("total-3mm", again=True, url=release.url, web=WEB).is_new
             release.files[ONE] = one[:-1] + bytes([one[-1] ^ 1])
             digest = hashlib.sha256(one).hexdigest()
-            with pytest.raises(DownloadError, match=f"SHA-256 {digest} of the first download, got .*was changed"):
+            with pytest.raises(DownloadError, match=f"SHA-256 {digest} of the first download, got .*has changed"):
                 fetch_model("total-3mm", again=True, url=release.url, web=WEB)
         assert load_model("total-3mm").sha256 == before
         assert list(archives_folder().iterdir()) == []

@@ -164,7 +164,7 @@ def test_a_dataset_of_another_view_or_grid_is_refused(made, tmp_path):
     _, axial, coronal = made
     make_dataset(tmp_path / "cor", grid=CORONAL)
     assert Preprocessed(tmp_path / "cor").grid.view == "coronal"
-    with pytest.raises(DatasetError, match="expected a dataset of axial view to choose on, got coronal"):
+    with pytest.raises(DatasetError, match="expected a dataset of axial view to choose weights on, got coronal"):
         fuse([axial, coronal], tmp_path / "cor", tmp_path / "model")
     make_dataset(tmp_path / "other", grid=GridConfig(mode="native", crop="body"))
     with pytest.raises(DatasetError, match="expected the model's grid"):
@@ -184,7 +184,7 @@ def test_a_dataset_of_another_view_or_grid_is_refused(made, tmp_path):
         ({"shares": [{"up_to_mm": 10**400, "of": {}}]}, "expected a record of views"),
         (
             {"shares": [{"up_to_mm": None, "of": {"ball": [1, 0]}}]},
-            "expected 2 shares a structure, got others for cube",
+            "expected 2 shares per structure, got others for cube",
         ),
     ],
 )

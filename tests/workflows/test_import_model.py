@@ -104,7 +104,7 @@ def test_mirrored_axes_that_there_are_not_are_refused(tmp_path):
 def test_the_command_says_what_it_made_and_what_to_do_next(training, tmp_path, capsys):
     assert main(["import", str(training), "-o", str(tmp_path / "model"), "--folds", "0"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "3 structures, plain conv unet of 3 dimensions, voxels of 3 x 2 x 2 mm, fold 0" in printed
+    assert "3 structures, plain conv unet in 3 dimensions, voxels of 3 x 2 x 2 mm, fold 0" in printed
     assert "licence: CC BY 4.0" in printed
     assert "cite: Somebody (2024). A paper." in printed
     record = json.loads((tmp_path / "model" / "model.json").read_text())
@@ -127,7 +127,7 @@ def test_folds_that_are_left_out_and_images_that_are_no_ct_are_named(tmp_path, m
 def test_scans_are_turned_where_the_makers_turn_them(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tomoseg.workflows.import_model.is_installed", lambda name: False)
     training = write_training(tmp_path / "nn")
-    for flags, axes, words in (([], "file", "as the scan's file has it"), (["--reorient"], "ras", "is turned to RAS")):
+    for flags, axes, words in (([], "file", "as in the scan's file"), (["--reorient"], "ras", "is reoriented to RAS")):
         model = tmp_path / axes
         assert main(["import", str(training), "-o", str(model), *flags]) == 0
         assert load_model(model).record.plan.axes == axes

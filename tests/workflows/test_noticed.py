@@ -49,7 +49,7 @@ def test_that_nothing_was_found_goes_everywhere(ct, model, tmp_path, capsys, mon
     drawn = []
     monkeypatch.setattr("tomoseg.pictures.preview.draw_preview", lambda *given, **also: drawn.append(also["warnings"]))
     (done,) = run(ct, tmp_path / "out", model, postprocess=("remove_small:1000000",), preview=True)
-    said = "None of the 3 structures was found: absent, outside of the scan, or missed. Look at the scan."
+    said = "None of the 3 structures was found: absent, outside the scan, or missed. Look at the scan."
     show_predictions([done])
     assert f"warning: {done.scan.name}: {said}" in capsys.readouterr().err.splitlines()
     record = json.loads((tmp_path / "out" / "prediction.json").read_text())

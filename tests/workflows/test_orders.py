@@ -125,7 +125,7 @@ def test_an_imported_model_is_scored_on_a_dataset_in_the_order_of_names(imported
         "1 structure is predicted without a reference and not scored: spleen",
         "1 structure is never predicted and not scored: heart",
     )
-    with pytest.raises(DatasetError, match="structures that the dataset has, got spleen, which the model alone has;"):
+    with pytest.raises(DatasetError, match="structures that the dataset has, got spleen, which only the model has;"):
         evaluate(imported, tmp_path / "data", EvaluateOptions(structures=("spleen",)), compute=CPU)
 
 

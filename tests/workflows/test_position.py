@@ -193,7 +193,9 @@ def test_a_network_that_was_not_told_goes_on_as_it_was_and_can_learn_it(network)
     images = torch.rand(2, new.input_spec.channels, *(network.get("tile") or (8, 8)))
     with torch.inference_mode():
         assert torch.allclose(target(images), source.network(images[:, :-1]), atol=1e-5)
-    with pytest.raises(TrainingError, match=r"expected network\.position of the model to start from, True, got False"):
+    with pytest.raises(
+        TrainingError, match=r"expected network\.position as in the model to start from, True, got False"
+    ):
         warm_start(old.build(), old, Model(new, target))
 
 

@@ -248,7 +248,9 @@ class TestManyScans:
         flat, good = run(tmp_path / "scans", tmp_path / "out", model, strict=True)
         assert len(segmented) == 1  # not what was refused
         assert (tmp_path / "out/flat/prediction.json").read_bytes() == before
-        assert "flat.nii.gz: expected a scan without warnings, for --strict, got: one value; predict" in flat.error
+        assert (
+            "flat.nii.gz: expected a scan without warnings, as --strict requires, got: one value; predict" in flat.error
+        )
         assert flat.warnings[0].message.startswith("Every voxel is 0 HU")
         assert (good.error, good.skipped) == (None, False)
         assert run(tmp_path / "scans", tmp_path / "out", model, strict=True)[1].skipped

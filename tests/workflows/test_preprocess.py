@@ -423,10 +423,10 @@ class TestBadInput:
         preprocess(dataset, out, CONFIG)
         before = written(out)
         with pytest.raises(
-            DatasetError, match=r"that is there, got another grid; choose another output folder or dele"
+            DatasetError, match=r"in this folder, got another grid; choose another output folder or dele"
         ):
             preprocess(dataset, out, HALF)
-        with pytest.raises(DatasetError, match="that is there, got other structures; choose another"):
+        with pytest.raises(DatasetError, match="in this folder, got other structures; choose another"):
             preprocess(dataset, out, CONFIG.model_copy(update={"structures": ("liver",)}))
         assert written(out) == before
 

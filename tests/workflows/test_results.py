@@ -179,7 +179,7 @@ def test_a_segmentation_that_the_library_refuses_fails_alone_and_is_not_quoted(d
     (tmp_path / "list.txt").write_text(f"{dicom}\n{ct}\n")
     bad, good = run(tmp_path / "list.txt", tmp_path / "out", model, format=("dicom-seg",))
     assert bad.error is not None
-    assert "expected a scan whose headers a DICOM segmentation can go on from, got ValueError; write" in bad.error
+    assert "expected a scan with headers from which a DICOM segmentation can be made, got ValueError; use" in bad.error
     assert NAME not in bad.error
     assert not (tmp_path / "out" / "dicom" / "prediction.json").exists()
     assert good.error is None

@@ -267,7 +267,7 @@ class TestArchives:
 
     def test_an_archive_is_no_single_scan_in_python(self, archive):
         with pytest.raises(
-            InputError, match=r"all\.zip: expected one scan, got those of 2 patients; .* of 1: axial, 8"
+            InputError, match=r"all\.zip: expected one scan, got those of 2 patients; .* from 1: axial, 8"
         ):
             read_scan(archive)
         assert read_scan(archive, series=1).shape[2] == 8
@@ -286,14 +286,14 @@ class TestArchives:
             made.writestr("in/a.dcm", (tmp_path / "in" / "003.dcm").read_bytes()[:400])
         damaged, inner = sorted(found(archive).reasons())
         assert damaged.endswith("in/a.dcm (a damaged DICOM file)")
-        assert inner.endswith("more/ct.nii.gz (a volume, or an archive, in an archive; unpack it)")
+        assert inner.endswith("more/ct.nii.gz (a volume or an archive inside an archive; unpack it)")
 
     def test_an_archive_of_volumes_alone(self, tmp_path, model):
         volume(tmp_path / "in" / "ct.nii.gz")
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as made:
             made.write(tmp_path / "in" / "ct.nii.gz", "ct.nii.gz")
         (done,) = run(tmp_path / "a.zip", tmp_path / "out", model)
-        assert "expected CT slices, got files that are no DICOM (1); unpack it if it holds volumes" in done.error
+        assert "expected CT slices, got files that are not DICOM (1); unpack it if it holds volumes" in done.error
 
     def test_inspect_gives_a_table(self, archive, capsys):
         assert main(["inspect", str(archive)]) == 1

@@ -76,7 +76,7 @@ def test_others_that_do_it_otherwise_are_refused(scans, model, tmp_path, monkeyp
     job = tmp_path / "out" / ".work" / "job.json"
     job.write_text(job.read_text().replace('"tomoseg": "', '"tomoseg": "9.'))
     with pytest.raises(
-        ConfigError, match=r"got tomoseg 9\.\S+ and \d\S*; install one version of tomoseg on all machines"
+        ConfigError, match=r"got tomoseg 9\.\S+ and \d\S*; install the same version of tomoseg on all machines"
     ):
         join(scans, tmp_path / "out", model)
     other.close()
@@ -156,7 +156,7 @@ class TestStatus:
         shown = capsys.readouterr()
         assert "10 scans: 2 done, 1 failed, 1 in progress, 6 waiting" in shown.out
         assert "scans an hour, 0:03:" in shown.out
-        assert "At work" in shown.out
+        assert "In progress" in shown.out
         assert "s2: expected a scan, got none; look" in shown.err
 
     def test_as_json(self, out, capsys):

@@ -137,7 +137,7 @@ def worker_ended_message(times: int, how: str) -> str:
 
     Example:
         >>> worker_ended_message(3, "exit status 1")[:76]
-        'expected a worker to live through it, got 3 workers that ended at it (exit s'
+        'expected a worker to finish it, got 3 workers that died on it (exit status 1'
     """
     return (
         f"expected a worker to finish it, got {counted(times, 'worker')} that died on it ({how}), most likely "

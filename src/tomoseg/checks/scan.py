@@ -88,7 +88,7 @@ def check_scan(volume: Volume) -> tuple[Notice, ...]:
         >>> import numpy as np
         >>> scan = Volume.from_array(np.zeros((4, 4, 4), np.int16), np.diag([1.0, 1.0, 1.0, 1.0]))
         >>> check_scan(scan)[0].message
-        'Every voxel is 0 HU, a scan was expected. Check that the right file was exported.'
+        'Every voxel is 0 HU; expected a scan. Check that the right file was exported.'
     """
     return inspect_scan(volume, contrast=False).notices
 

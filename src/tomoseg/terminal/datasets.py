@@ -13,11 +13,11 @@ from tomoseg.workflows.datasets import kind_of
 
 def show_dataset(found: Dataset) -> None:
     """How many cases there are, of which kinds, and by name what is left out and why."""
-    err.print(_in_words(found))
+    err.print(dataset_in_words(found))
     show_left_out([str(one) for one in found.left_out])
 
 
-def _in_words(found: Dataset) -> str:
+def dataset_in_words(found: Dataset) -> str:
     """How many cases there are, of scans of which kind, and how much is left out."""
     kinds = listed_kinds(kind_of(case.ct) for case in found.cases)
     cases = say_many(len(found.cases), "1 case", "{count} cases")

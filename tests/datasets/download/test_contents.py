@@ -79,9 +79,7 @@ def test_cases_in_folders_of_splits():
 def test_names_that_lead_elsewhere(name):
     info = entry("x")
     info.filename = info.orig_filename = name
-    with pytest.raises(
-        DownloadError, match=r"scans\.zip: expected names inside of the archive's folder, got .*; nothin"
-    ):
+    with pytest.raises(DownloadError, match=r"scans\.zip: expected paths inside the archive's folder, got .*; nothin"):
         contents_of(zip_of(dataset_files("s0") | {info: b"x"}))
 
 
@@ -137,7 +135,7 @@ def test_a_file_twice(name):
 
 
 def test_a_file_in_a_file():
-    with pytest.raises(DownloadError, match=r"expected files and folders, got 's0/ct\.nii\.gz/x' in a file"):
+    with pytest.raises(DownloadError, match=r"expected files inside folders, got 's0/ct\.nii\.gz/x' inside a file"):
         contents_of(zip_of(dataset_files("s0") | {"s0/ct.nii.gz/x": b""}))
 
 
@@ -167,7 +165,7 @@ def test_encrypted_files():
 @pytest.mark.parametrize("data", [b"", b"<html>", zip_of(dataset_files("s0"))[:-30], b"PK\x05\x06" + b"\xff" * 18])
 def test_what_is_no_archive(tmp_path, data):
     (tmp_path / "x.zip").write_bytes(data)
-    message = r"scans\.zip: expected a whole ZIP file, got: .*; fetch it again"
+    message = r"scans\.zip: expected a whole ZIP file, got: .*; download it again"
     with pytest.raises(DownloadError, match=message), opened_archive(LocalFile(tmp_path / "x.zip"), "scans.zip"):
         pass
 

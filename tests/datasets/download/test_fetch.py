@@ -238,8 +238,8 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("url", "message"),
         [
-            ("http://example.org/a.zip", r"expected https, got http; take https, or pass --allow-http"),
-            ("ftp://example.org/a.zip", r"expected https, got ftp; take https"),
+            ("http://example.org/a.zip", r"expected https, got http; use https, or pass --allow-http"),
+            ("ftp://example.org/a.zip", r"expected https, got ftp; use https"),
             ("file:///etc/passwd", r"expected a URL that begins with https://, got none"),
             ("scans.zip", r"expected a URL that begins with https://, got none"),
             ("https://[::1/a.zip", r"expected a URL that begins with https://, got none"),
@@ -255,7 +255,7 @@ class TestRefused:
         ("place", "message"),
         [
             ("http://example.org/a.zip", "expected https, got http"),
-            ("file:///etc/passwd", "expected https, got file; take https"),
+            ("file:///etc/passwd", "expected https, got file; use https"),
         ],
     )
     def test_a_redirect_leads_no_further_than_a_url(self, target, place, message):

@@ -73,7 +73,7 @@ def test_a_size_that_lies(tmp_path, claimed):
     at = data.index(b"PK\x01\x02") + 24  # the unpacked size in the list of files
     assert int.from_bytes(data[at : at + 4], "little") == 1000
     data[at : at + 4] = claimed.to_bytes(4, "little")
-    message = "Bad CRC-32" if claimed < 1000 else r"expected 100000 bytes in the archive, got 1000; fetch it again"
+    message = "Bad CRC-32" if claimed < 1000 else r"expected 100000 bytes in the archive, got 1000; download it again"
     with pytest.raises(DownloadError, match=message):
         unpack_bytes(bytes(data), tmp_path)
     assert list(tmp_path.iterdir()) == []

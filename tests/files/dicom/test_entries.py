@@ -109,7 +109,7 @@ def test_links_and_archives_within_an_archive_are_not_followed(series, tmp_path)
         archive.writestr(link, str(series / "000.dcm"))
     volume = read_scan(path)
     assert volume.shape == (5, 4, 3)
-    assert tuple(map(str, volume.warnings)) == (f"{path}: Left out: files that are no DICOM (2).",)
+    assert tuple(map(str, volume.warnings)) == (f"{path}: Left out: files that are not DICOM (2).",)
 
 
 def test_a_member_that_is_larger_than_it_claims_is_cut(series, tmp_path):

@@ -157,14 +157,14 @@ class TestIdentifiers:
     def test_a_study_for_each_slice_is_refused(self, rng, tmp_path, other):
         folder = saved(rng.integers(-1000, 1000, (5, 5, 6)), tmp_path)
         save_each(folder, "SeriesInstanceUID", other)
-        with pytest.raises(InputError, match=r"got 5 slices with a series each"):
+        with pytest.raises(InputError, match=r"got 5 slices, each in its own series"):
             read_scan(folder)
         assert read_scan(folder, series=2).shape == (6, 5, 1)
 
     def test_uneven_places_are_refused(self, rng, tmp_path):
         folder = saved(rng.integers(-1000, 1000, (5, 5, 6)), tmp_path, [0, 1, 7, 8.5, 30])
         save_each(folder, "SeriesInstanceUID")
-        with pytest.raises(InputError, match=r"got 5 slices with a series each"):
+        with pytest.raises(InputError, match=r"got 5 slices, each in its own series"):
             read_scan(folder)
 
     def test_one_identifier_for_all_slices(self, rng, tmp_path):

@@ -76,7 +76,7 @@ class TestOneSeries:
         save(slices[2:], tmp_path / "c")
         (tmp_path / "README").write_text("no DICOM")
         volume = read_scan(tmp_path)
-        assert tuple(map(str, volume.warnings)) == (f"{tmp_path}: Left out: files that are no DICOM (1).",)
+        assert tuple(map(str, volume.warnings)) == (f"{tmp_path}: Left out: files that are not DICOM (1).",)
         np.testing.assert_array_equal(volume.hu, stored.transpose(2, 1, 0)[::-1, ::-1])
 
     def test_a_single_file(self, rng, tmp_path):
@@ -189,7 +189,7 @@ class TestSeveralSeries:
         other, _ = axial(rng, count=2, **series, **tags)
         save([*slices, *other], tmp_path)
         with pytest.raises(
-            InputError, match=rf"expected one scan, got those of {whose}; .* of 1: axial, .*; 2: axi"
+            InputError, match=rf"expected one scan, got those of {whose}; .* from 1: axial, .*; 2: axi"
         ) as caught:
             read_scan(tmp_path)
         assert not {"another", PATIENT_ID} & set(str(caught.value).split())

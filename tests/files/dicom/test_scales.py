@@ -42,14 +42,14 @@ def test_slices_without_a_scale_take_that_of_the_others(tmp_path, what):
     assert volume.hu[0, 0].tolist() == [-24, -23, -22, -21, -20]
     (warning,) = volume.warnings
     assert warning.kind == "no rescale"
-    assert "2 of 5 slices (2, 4 in the order of position) give no usable rescale slope or intercept" in warning.message
+    assert "2 of 5 slices (2, 4 in order of position) give no usable rescale slope or intercept" in warning.message
 
 
 def test_refused_where_the_others_differ(tmp_path):
     made = slices()
     made[0].RescaleSlope = 2
     del made[2].RescaleSlope
-    with pytest.raises(InputError, match=r"got 1 of 5 slices \(3 in the order of position\) without usable ones"):
+    with pytest.raises(InputError, match=r"got 1 of 5 slices \(3 in order of position\) without usable ones"):
         read_scan(save(made, tmp_path))
 
 
@@ -103,7 +103,7 @@ def test_slices_whose_scale_makes_hu_jump_are_told(rng, tmp_path, wrong, tags, j
     (warning,) = read_scan(save(made, tmp_path)).warnings
     listed = ", ".join(str(number + 1) for number in wrong)
     assert warning.kind == "uneven HU"
-    assert f"{len(wrong)} of 9 slices ({listed} in the order of position) have another" in warning.message
+    assert f"{len(wrong)} of 9 slices ({listed} in order of position) have a different" in warning.message
     assert "from the others (1 and -1024), and HU jump by up to" in warning.message
     assert int(warning.message.split("by up to ")[1].split()[0]) == pytest.approx(jump, abs=10)
 
@@ -113,7 +113,7 @@ def test_slices_whose_scale_makes_hu_jump_are_told(rng, tmp_path, wrong, tags, j
     [
         ({}, None),
         ({k: "US" for k in range(5)}, None),
-        ({1: "US"}, r"type of 1 of 5 slices \(2 in the order of position\) is not HU"),
+        ({1: "US"}, r"type of 1 of 5 slices \(2 in order of position\) is not HU"),
         ({k: "OD" for k in range(5)}, "The rescale type is not HU"),
         ({4: "OD"}, r"type of 1 of 5 slices \(5 in"),
     ],

@@ -26,7 +26,7 @@ def told(folder, rng, count=12, **tags):
 JOINED = {
     "kernel": (
         {"ConvolutionKernel": lambda k: "B30f" if k < 5 else "B70f"},
-        "1-5 have kernel B30f; 6-12 have kernel B70f, in the order of position",
+        "1-5 have kernel B30f; 6-12 have kernel B70f, in order of position",
     ),
     "kernel and kV": (
         {"ConvolutionKernel": lambda k: ("H30s", "B30f")[k // 6], "KVP": lambda k: (120, 100)[k // 6]},

@@ -228,7 +228,7 @@ def test_overlapping_structures_are_no_label_map(tmp_path, rng):
     volume = series(tmp_path / "ct")
     result = overlapping(volume, rng)
     with pytest.raises(
-        LabelError, match="that do not overlap, since a voxel holds one, got kidney_right where spleen is"
+        LabelError, match="that do not overlap, since a voxel has one label, got kidney_right where spleen is"
     ):
         written(result, tmp_path, labelmap=True)
     assert not (tmp_path / "out").exists()

@@ -137,7 +137,7 @@ def test_four_axes_and_one_volume(tmp_path, stored, fields):
 class TestRefused:
     def test_edges_that_are_not_known_unless_they_are_assumed(self, tmp_path, stored):
         path = written(tmp_path / "a.nrrd", stored, space_directions=None)
-        with pytest.raises(GridError, match=r"got none; give the voxel size in mm with --assume-spacing X"):
+        with pytest.raises(GridError, match=r"expected a voxel size, got none; give it in mm with --assume-spacing X"):
             NRRD.scan(path)
         volume = NRRD.scan(path, (1.0, 2.0, 3.0))
         assert volume.spacing_mm == (1, 2, 3)

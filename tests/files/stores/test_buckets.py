@@ -151,7 +151,7 @@ def test_a_refusal(tmp_path, monkeypatch):
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
         with pytest.raises(
-            InputError, match="s3://locked: expected to be allowed to use it, got a refusal; ask who keeps"
+            InputError, match="s3://locked: expected to be allowed to use it, got a refusal; ask the bucket's owner"
         ):
             mirror(place_of("s3://locked"), lazily=True)
         with pytest.raises(OutputError, match="s3://locked/out: expected to be allowed to use it, got a refusal"):
@@ -160,7 +160,7 @@ def test_a_refusal(tmp_path, monkeypatch):
             mirror(place_of("s3://locked/a credential"), lazily=True)
         objects._bucket.cache_clear()
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
-        with pytest.raises(InputError, match="s3://locked: expected credentials, found none that the store takes"):
+        with pytest.raises(InputError, match="s3://locked: expected credentials, found none that the store accepts"):
             mirror(place_of("s3://locked"), lazily=True)
 
 
@@ -181,7 +181,7 @@ def test_no_credentials(bucket, monkeypatch):
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")  # none of a machine of theirs
     objects._bucket.cache_clear()
     with pytest.raises(
-        InputError, match="expected credentials, found none that the store takes; set AWS_ACCESS_KEY_ID"
+        InputError, match="expected credentials, found none that the store accepts; set AWS_ACCESS_KEY_ID"
     ):
         mirror(place_of(bucket.url), lazily=True)
 

@@ -33,7 +33,7 @@ class TestBox:
     def test_nothing(self):
         assert box_of(iter(np.zeros((4, 5, 5), np.uint8)), (5, 5, 4), (1.0, 1.0, 1.0), 2.0) is None
         told = notice_of_none(RULE)
-        assert told.message.startswith("total-6mm found nothing of liver, colon, brain and 1 more, around which")
+        assert told.message.startswith("total-6mm found no liver, colon, brain and 1 more, around which")
 
 
 class TestBorders:

@@ -124,7 +124,9 @@ def test_what_is_known_of_it_without_its_weights(model):
 
 def test_two_parts_with_one_structure_are_refused(model, tmp_path):
     shutil.copytree(model, tmp_path / "twice")
-    with pytest.raises(ModelError, match="parts with structures of their own: expected each structure name once"):
+    with pytest.raises(
+        ModelError, match="expected parts with different structures, got: expected each structure name once"
+    ):
         save_parts(["part0", "part0"], tmp_path / "twice")
 
 

@@ -212,7 +212,7 @@ def test_smooth_looks_everywhere_if_the_finder_misses_a_structure_or_is_not_ther
     agrees(found.result.values, expected)
     (notice,) = [notice for notice in found.notices if notice.kind == "whole scan"]
     assert (notice.level, "tomoseg fetch total-6mm" in notice.message) == ("note", True)
-    with pytest.raises(ConfigError, match="expected the model total-6mm beside"):
+    with pytest.raises(ConfigError, match="expected the model total-6mm, which finds the box for"):
         segment(scan, alone, request.model_copy(update={"resampling": "exact"}), compute=FP32)
 
 
@@ -285,7 +285,9 @@ class TestRefused:
     def test_a_finder_that_is_not_there_is_told_with_how_it_is_fetched(self, scan, tmp_path, monkeypatch):
         monkeypatch.setattr("tomoseg.models.packaged.fetched_models", dict)
         model = model_of(tmp_path, voxels_mm=FINE, box=Box(finder="total-6mm", structures=("liver",)))
-        with pytest.raises(ConfigError, match=r"expected the model total-6mm beside.*tomoseg fetch total-6mm"):
+        with pytest.raises(
+            ConfigError, match=r"expected the model total-6mm, which finds the box for.*tomoseg fetch total-6mm"
+        ):
             segment(scan, model, compute=FP32)
 
     def test_a_finder_that_does_not_know_the_structure(self, finder, scan, tmp_path):

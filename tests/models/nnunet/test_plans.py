@@ -71,7 +71,7 @@ def test_a_configuration_may_inherit_from_others():
     plan = training_of(plans, dataset_of(Made()), "c", "made").plan
     assert (plan.patch, plan.spacing_mm) == ((16, 32, 32), (1.0, 1.0, 1.0))
     known["3d_fullres"]["inherits_from"] = "c"
-    with pytest.raises(ModelError, match="got a circle: c -> b -> 3d_fullres"):
+    with pytest.raises(ModelError, match="got c -> b -> 3d_fullres"):
         training_of(plans, dataset_of(Made()), "c", "made")
 
 
@@ -101,7 +101,7 @@ WRONG = {
     "resampling": ({"changes": {"resampling_fn_data": "resample_torch_fornnunet"}}, "got resample_torch_fornnunet"),
     "a setting of resampling": (
         {"changes": {"resampling_fn_data_kwargs": {"order": 3, "memefficient": True}}},
-        r"resampling_fn_data with order, .* alone, got memefficient",
+        r"resampling_fn_data with order, .* only, got memefficient",
     ),
     "order of logits": (
         {"changes": {"resampling_fn_probabilities_kwargs": {"order": 3, "order_z": 0, "force_separate_z": None}}},
@@ -111,25 +111,28 @@ WRONG = {
     "reader": ({"top": {"image_reader_writer": "Tiff3DIO"}}, "image_reader_writer SimpleITKIO.*, got Tiff3DIO"),
     "transpose": ({"top": {"transpose_forward": [0, 0, 1]}}, "permutation of three axes"),
     "intensities": ({"top": {"foreground_intensity_properties_per_channel": None}}, "expected plans of nnU-Net v2"),
-    "a setting": (architecture(arch_kwargs={"pool": "max"}), "settings of the network that are known here, got pool"),
+    "a setting": (architecture(arch_kwargs={"pool": "max"}), "supported settings of the network, got pool"),
     "running statistics": (
         architecture(arch_kwargs={"norm_op_kwargs": {"affine": True, "track_running_stats": True}}),
-        "known here, got track_running_stats",
+        "supported settings of the network, got track_running_stats",
     ),
-    "a rectifier's setting": (architecture(arch_kwargs={"nonlin_kwargs": {"slope": 0.2}}), "known here, got slope"),
+    "a rectifier's setting": (
+        architecture(arch_kwargs={"nonlin_kwargs": {"slope": 0.2}}),
+        "supported settings of the network, got slope",
+    ),
     "first stride": (
         {"strides": ((2, 2, 2), (1, 2, 2), (2, 2, 2))},
         r"expected a first stage without strides, got \(2, 2, 2\)",
     ),
     "one voxel": ({"patch": (2, 4, 4)}, r"a patch of more than \(2, 4, 4\), which is one voxel in the last stage"),
     "half a label": ({"labels": {"background": 0, "a": 1, "b": 2.5}}, r"got: ValueError a label of 2\.5"),
-    "no images": ({"dataset": {"channel_names": []}}, "a CT, got one of: none"),
-    "a row of images": ({"dataset": {"channel_names": ["CT", "PET"]}}, "one of: CT, PET"),
-    "two images": ({"dataset": {"channel_names": {"0": "CT", "1": "PET"}}}, "one of: CT, PET"),
+    "no images": ({"dataset": {"channel_names": []}}, "a CT, got: none"),
+    "a row of images": ({"dataset": {"channel_names": ["CT", "PET"]}}, "a CT, got: CT, PET"),
+    "two images": ({"dataset": {"channel_names": {"0": "CT", "1": "PET"}}}, "a CT, got: CT, PET"),
     "gaps": ({"labels": {"background": 0, "a": 1, "b": 7}}, r"labels 0, 1, 2, \.\.\. in dataset.json, got \[0, 1, 7\]"),
     "no background": ({"labels": {"a": 1, "b": 2}}, "label background of 0"),
     "a name that climbs": ({"labels": {"background": 0, "../a": 1}}, "names that can be file names, got '../a'"),
-    "capitals": ({"labels": {"background": 0, "a": 1, "A": 2}}, "differ in more than capitals, got a and A"),
+    "capitals": ({"labels": {"background": 0, "a": 1, "A": 2}}, "differ in more than capital letters, got a and A"),
     "class order": ({"labels": REGIONS, "dataset": {"regions_class_order": [1, 1, 2]}}, "each of 3 regions"),
 }
 

@@ -111,7 +111,7 @@ def test_a_bomb_is_refused_before_it_is_unfolded(tmp_path):
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("t/fold_0/checkpoint_final.pth", bytes(10**8))
-    with pytest.raises(ModelError, match=r"unfolds \d+ bytes to 100000000; do not trust"), opened(path, tmp_path):
+    with pytest.raises(ModelError, match=r"unpacks \d+ bytes to 100000000; do not trust"), opened(path, tmp_path):
         pass
     assert [file.name for file in tmp_path.iterdir()] == ["a.zip"]
 
