@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.tiny import LABELS, NATIVE, make_config, make_dataset, make_scan
+from tests.training.tiny import LABELS, NATIVE, SPLITS, add_case, finish, make_config, make_dataset, make_scan
 from tomoseg.config import GridConfig, NetworkConfig, OptimizerConfig, SamplingConfig
 from tomoseg.errors import ConfigError, DatasetError, TrainingError
-from tomoseg.inference.segment import segment
+from tomoseg.inference.segment import open_predictor, preflight, segment
 from tomoseg.masks import structure_mask
 from tomoseg.models.folder import load_model
 from tomoseg.models.views import load_views
@@ -134,6 +134,21 @@ def test_a_warm_start_says_where_it_takes_a_network_of_another_view(dataset, run
     assert [each for each in told if "to start from" in each] == [
         "the model to start from has no network for coronal slices: this one starts from its network for axial slices"
     ]
+
+
+def test_a_scan_like_those_of_training_is_like_them_for_models_without_an_axial_view(tmp_path):
+    # pixels as in the scans: wider ones would mix air into the tissue at its edges
+    grid = GridConfig(mode="spacing", spacing_mm=1.0, slice_spacing_mm=3.0, crop="none")
+    for seed, (name, split) in enumerate(SPLITS.items()):
+        add_case(tmp_path / "data", name, *make_scan(seed), grid, spacing_mm=(1.0, 1.0, 6.0), native=split != "train")
+    data = finish(tmp_path / "data", SPLITS, grid=grid).folder
+    two = make_config(**VIEWS | {"views": ("coronal", "sagittal"), "epochs": 1})
+    assert train_run(data, tmp_path / "run", two).finished
+    for slice_mm, is_unlike in ((6.0, False), (12.0, True)):
+        scan = Volume.from_array(np.asfortranarray(make_scan(7)[0]), np.diag([1.0, 1.0, slice_mm, 1.0]))
+        for model in (tmp_path / "run", tmp_path / "run" / "coronal"):
+            noticed = preflight(scan, open_predictor(model, TORCH))
+            assert ("unlike training" in {one.kind for one in noticed}) is is_unlike
 
 
 def test_without_validation_cases_all_count_alike(tmp_path):
