@@ -293,7 +293,7 @@ def test_masks_against_a_label_map(tmp_path):
     assert found.warnings == (
         "1 structure is predicted without a reference and not scored: heart",
         "1 structure is never predicted and not scored: aorta",
-        "1 masks have no file among the predictions and count as empty: b spleen",
+        "1 mask without a file among the predictions, counted as empty: b spleen",
     )
     assert (tmp_path / "out" / "report.html").is_file()
     one = evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(structures=("liver",)))

@@ -481,6 +481,6 @@ def _check_alike(records: Sequence[ModelRecord]) -> None:
         ):
             if first != other:
                 raise ConfigError(
-                    f"expected models with the same {what}, got different {what} in model {number}; average "
-                    "models of the same preprocessed dataset, or imported ones of the same training"
+                    f"expected models with the same {what}, got a difference in model {number}; average models of "
+                    "the same preprocessed dataset, or imported ones of the same training"
                 )

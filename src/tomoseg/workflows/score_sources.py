@@ -263,7 +263,8 @@ def _without_file(cases: Mapping[str, tuple[MaskCase, MaskCase]], names: Sequenc
     ]
     if not lacking:
         return ()
-    return (f"{len(lacking)} masks have no file among the predictions and count as empty: {_some(lacking)}",)
+    masks = counted(len(lacking), "mask")
+    return (f"{masks} without a file among the predictions, counted as empty: {_some(lacking)}",)
 
 
 def _some(names: Sequence[str] | Mapping[str, object]) -> str:

@@ -242,8 +242,7 @@ class TaskPredictor(Predictor):
                     model = load_model(model_folder(Path(name)))
                 except ModelError as error:
                     raise ConfigError(
-                        f"expected the model {name}, which finds the box for {self.name}, got: {error}; run "
-                        f"tomoseg fetch {name}"
+                        f"expected the model {name}, which finds the box for {self.name}, got: {error}"
                     ) from None
                 self._finders[name] = by_its_rules(NnunetPredictor(model, self.compute))
             return self._finders[name]
