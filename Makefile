@@ -14,6 +14,9 @@ CODE := src tests docs benchmarks recipes conftest.py
 SECONDS ?= 25
 READERS ?=
 
+# Where this is set, every process of the tests would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test quick test-slow test-installed test-nnunet fuzz check lint format docs catalogue web clean
 

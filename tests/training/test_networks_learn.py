@@ -31,8 +31,8 @@ def dataset(tmp_path_factory):
     return folder
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS if "swin" in name or "unetr" in name]
-FAST = [name for name in NETWORKS if "swin" not in name and "unetr" not in name]
+FAST = ["neighbours", "blocks", "residual"]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS if name not in FAST]
 
 
 @pytest.mark.parametrize("name", FAST + SLOW)
