@@ -159,9 +159,7 @@ def test_a_model_three_times_is_that_model():
 def test_models_that_do_not_fit_together_are_refused():
     model = make_model(GRIDS["native"])
     others = LabelSet(tuple(Structure(c + 1, f"t{c}") for c in range(11)))
-    with pytest.raises(
-        ConfigError, match=r"same structures, got a difference in model 2; average models of the same"
-    ):
+    with pytest.raises(ConfigError, match=r"same structures, got a difference in model 2; average models of the same"):
         Predictor([model, make_model(GRIDS["native"], others)])
     with pytest.raises(ConfigError, match=r"same grid, got a difference in model 3; average models"):
         Predictor([model, model, make_model(GRIDS["spacing"])])
