@@ -324,13 +324,15 @@ def model_of(given: argparse.Namespace, name: str, made: Made) -> Path:
 
 
 def run_ours(given: argparse.Namespace, model: Path, slices: int, precision: str) -> dict[str, Any]:
-    """`tomoseg predict`."""
+    """`tomoseg predict`, with the seconds that its record gives to the network."""
     if precision == "int8":
         add_int8(model, scan_of(given.folder, min(given.slices), given.ct))
     scan, out = scan_of(given.folder, slices, given.ct), given.folder / "out.nii.gz"
-    return run_tomoseg(
+    found = run_tomoseg(
         "predict", "-i", scan, "-o", out, "-m", model, "--ml", "--engine", "openvino", "--precision", precision
     )
+    record = json.loads((given.folder / "out.json").read_text(encoding="utf-8"))
+    return found | {"network_seconds": record["seconds"]["network"]}
 
 
 def measure(given: argparse.Namespace, rows: Path) -> None:
@@ -367,11 +369,20 @@ def show(rows: list[dict[str, Any]]) -> None:
             theirs = "TotalSegmentator" if "by-a-fifth" in name else "nnU-Net"
             beside = seconds.get(" ".join([*name.split()[:2], theirs]))
             ratio = "" if beside is None else f"{beside / row['seconds']:.2f}"
-            print(f"| {name} | {row['seconds']:.0f} | {row['peak'] / 1e9:.2f} | {ratio} |")
+            print(f"| {name}{share_of(row, rows)} | {row['seconds']:.0f} | {row['peak'] / 1e9:.2f} | {ratio} |")
         else:
             share, near = row["convolutions"], row["floor_seconds"] / row["patch_seconds"]
             what = f"{name}: {share:.0%} in convolutions, {near:.0%} of matrix products"
             print(f"| {what} | {row['patch_seconds']:.1f} | | |")
+
+
+def share_of(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """Return what share of a whole run in fp32 convolutions take: that of the network, times theirs of a patch."""
+    network = row["row"].split()[0]
+    shares = [other["convolutions"] for other in rows if other["row"] == f"{network} profile"]
+    if not shares or "network_seconds" not in row or not row["row"].endswith("fp32"):
+        return ""
+    return f", {shares[-1] * row['network_seconds'] / row['seconds']:.0%} of it in convolutions"
 
 
 def main() -> None:
