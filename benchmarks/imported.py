@@ -331,7 +331,7 @@ def run_ours(given: argparse.Namespace, model: Path, slices: int, precision: str
     found = run_tomoseg(
         "predict", "-i", scan, "-o", out, "-m", model, "--ml", "--engine", "openvino", "--precision", precision
     )
-    record = json.loads((given.folder / "out.json").read_text(encoding="utf-8"))
+    record = json.loads((given.folder / "out.prediction.json").read_text(encoding="utf-8"))
     return found | {"network_seconds": record["seconds"]["network"]}
 
 
