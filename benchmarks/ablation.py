@@ -303,7 +303,7 @@ def table_text(table: Table) -> str:
         *(["best"] if table.data == "few" else []),
         *(name.replace("_", " ") for name in names),
     ]
-    head += ["M parameters", "GFLOP a slice", "ms a slice", "slices/s in training", "GiB in training"]
+    head += ["M parameters", "GFLOP per slice", "ms per slice", "slices/s in training", "GiB in training"]
     lines = [f"### {table.title}", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row, each in zip(rows, of_each, strict=True):
         entry = known[row]

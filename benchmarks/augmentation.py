@@ -56,7 +56,7 @@ def main() -> None:
             wait(given.device)
             times[name].append((time.perf_counter() - began) * 1000 / given.batch)
     for name, of_turns in times.items():  # the first turn warms up
-        print(f"{name:28} {statistics.median(of_turns[1:]):6.2f} ms a slice, at best {min(of_turns[1:]):.2f}")
+        print(f"{name:28} {statistics.median(of_turns[1:]):6.2f} ms per slice, at best {min(of_turns[1:]):.2f}")
 
 
 def wait(device: str) -> None:

@@ -100,7 +100,8 @@ def compare_ways(folder: Path, ways: list[str], scans: int, edge: int, model: st
         rates[what] = scans / max(seconds - start, 1e-9)
         beside = f", {rates[what] / rates['here']:.2f} of here" if "here" in rates else ""
         print(
-            f"{what}: {rates[what]:.2f} scans a second{beside}, start {start:.1f} s, in all {seconds:.1f} s", flush=True
+            f"{what}: {rates[what]:.2f} scans per second{beside}, start {start:.1f} s, in all {seconds:.1f} s",
+            flush=True,
         )
 
 
@@ -147,7 +148,7 @@ def soak(folder: Path, what: str, scans: int, model: str) -> None:
         print(f"  {name}: {early:.0f} then {late:.0f} ({100 * (late / early - 1):+.1f} %)")
     fifth = scans // 5
     early, late = (fifth / (ends[begin + fifth - 1] - ends[begin - 1]) for begin in (fifth, scans - fifth))
-    print(f"  scans a second: {early:.2f} then {late:.2f} ({100 * (late / early - 1):+.1f} %)", flush=True)
+    print(f"  scans per second: {early:.2f} then {late:.2f} ({100 * (late / early - 1):+.1f} %)", flush=True)
 
 
 def main() -> None:

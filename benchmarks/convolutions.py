@@ -133,7 +133,7 @@ def show_validation(name: str, config: NetworkConfig, edge: int, given: argparse
     }
     spent = medians(ways | {"OpenVINO, fp32": lambda: compiled(images.numpy())}, given.rounds)
     told = ", ".join(f"{way} {1000 * seconds / given.batch:.1f}" for way, seconds in spent.items())
-    print(f"\nvalidation, {name}, ms a slice: {told}; to compile {compiling:.1f} s")
+    print(f"\nvalidation, {name}, ms per slice: {told}; to compile {compiling:.1f} s")
 
 
 @torch.inference_mode()

@@ -10,9 +10,9 @@ structures, trained for some minutes so that its masks look like anatomy (notebo
 weights are taken, the worst case for the decisions. With --guide the loop runs that model, and MODEL may be of any
 kind. Each way runs in a process of its own; seconds include imports and start-up (everything but the scan: imports,
 loading, compiling), which only the first of many scans pays; so each way is compared with the guide's loop twice, both
-with their start-up and both without. ms a slice are those of the stages in the record, and `network` is their share of
-the wall time. The ways take turns `--runs` times, and medians are printed. The guide's loop needs more than 24 GiB for
-300 slices; `--guide-slices` gives it a shorter scan, and its ms a slice are compared.
+with their start-up and both without. ms per slice are those of the stages in the record, and `network` is their share
+of the wall time. The ways take turns `--runs` times, and medians are printed. The guide's loop needs more than 24 GiB
+for 300 slices; `--guide-slices` gives it a shorter scan, and its ms per slice are compared.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Seconds(NamedTuple):
         return Seconds(self.total / slices, self.scan / slices)
 
     def __str__(self) -> str:
-        return f"{1000 * self.total:.1f} ms a slice ({1000 * self.scan:.1f} without start-up)"
+        return f"{1000 * self.total:.1f} ms per slice ({1000 * self.scan:.1f} without start-up)"
 
 
 def medians(runs: Sequence[Seconds]) -> Seconds:
@@ -190,7 +190,7 @@ def show(name: str, runs: list[dict[str, Any]], slices: int, base: Seconds | Non
         f"{name:16s} {engine:14s} {total:6.1f} s in all, start-up {total - seconds.scan:.1f} s, {each}, "
         + (f"{base.total / each.total:.1f} x ({base.scan / each.scan:.1f} x), " if base else "")
         + f"peak {max(run['peak'] for run in runs) / 2**30:.2f} GiB, network {stages['network'] / total:.0%}; "
-        f"ms a slice: {by_stage}",
+        f"ms per slice: {by_stage}",
         flush=True,
     )
 

@@ -63,7 +63,7 @@ def main() -> None:
     slowest = median_ms(times["plain"][1:])
     for name, taken in times.items():
         ms = median_ms(taken[1:])
-        print(f"{name:16s} {ms / given.batch:8.1f} ms a slice   {slowest / ms:5.1f} x plain")
+        print(f"{name:16s} {ms / given.batch:8.1f} ms per slice   {slowest / ms:5.1f} x plain")
 
 
 if __name__ == "__main__":

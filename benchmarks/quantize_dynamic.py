@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/quantize_dynamic.py
 
-Prints the layers that changed, the size of the weights, ms a slice of both in turns, and how far a logit moves at most.
+Prints the layers that changed, the size of the weights, ms per slice of both in turns, and how far a logit moves.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
     print(machine())
     print(f"layers of another type: {sum(a is not b for a, b in zip(before, after, strict=True))} of {len(before)}")
     for name, net in (("fp32", network), ("quantize_dynamic", quantised)):
-        print(f"{name:17s} {size(net) / 1e6:.1f} MB, {median_ms(times[name]):.0f} ms a slice")
+        print(f"{name:17s} {size(net) / 1e6:.1f} MB, {median_ms(times[name]):.0f} ms per slice")
     print(f"largest difference of a logit: {difference:g}")
 
 

@@ -194,7 +194,7 @@ def show(found: dict[str, list[dict[str, Any]]], batch: int) -> None:
         mid = {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
         base = base or mid
         print(
-            f"{way:24s} {1000 * mid['step'] / batch:7.1f} ms a slice, {base['step'] / mid['step']:5.2f} x; "
+            f"{way:24s} {1000 * mid['step'] / batch:7.1f} ms per slice, {base['step'] / mid['step']:5.2f} x; "
             f"peak {mid['peak'] / 2**30:.2f} GiB, of the steps {mid['grown'] / 2**30:.2f} GiB "
             f"({mid['grown'] / base['grown']:.0%}); loss {mid['loss'] / mid['step']:.0%} of the step"
         )

@@ -40,11 +40,11 @@ network:
   channels: [16, 32, 64]
 ```
 
-What a setting decides: the `result`, which a resumed run must have in common with what is there; the `length` of the
-training, `resources` that it takes, or the `presentation`, which it may have otherwise.
+The column *decides* says what a setting affects: the `result`, the `length` of the training, the `resources` that it
+takes, or the `presentation`. A resumed run must have the same settings for the result; the others may change.
 
-What `tomoseg predict`, `evaluate` and `tune` take can come from a file too, with `--config FILE`: their
-[flags](commands.md), written with `_` for `-`:
+The options of `tomoseg predict`, `evaluate` and `tune` can come from a file too, with `--config FILE`: write their
+[flags](commands.md) with `_` instead of `-`:
 
 ```yaml
 engine: openvino
@@ -57,8 +57,9 @@ Made from `src/tomoseg/config.py` by `make docs`.
 
 PHANTOM = """## tomoseg phantom
 
-With `--anatomy` and `--config FILE`; [made bodies](../concepts/made-bodies.md) says how they are used. There is no
-preset. A range is `[from, to]`; HU are four ranges: native, arterial, portal venous, late.
+These settings apply with `--anatomy`, and are given in a file with `--config FILE`; [made
+bodies](../concepts/made-bodies.md) says how they are used. There are no presets. A range is `[from, to]`; HU have four
+ranges: native, arterial, portal venous, late.
 """
 
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
@@ -101,9 +102,9 @@ def _row(name: str, field: FieldInfo, default: Any, guide: Any, decides: str) ->
 
 
 def _in_a_cell(text: str | None) -> str:
-    """Help in one line of a table; a flag is code."""
+    """Help in one line of a table; a flag is code, unless it stands in code already."""
     line = " ".join((text or "").split()).replace("|", "\\|")
-    return re.sub(r"(?<![`\w-])(--[a-z][a-z-]*)", r"`\1`", line)
+    return re.sub(r"`[^`]*`|(?<![\w-])--[a-z][a-z-]*", lambda found: f"`{found[0].strip('`')}`", line)
 
 
 NAMES: dict[Any, str] = {Path: "path", ByteSize: "size", NoneType: "`null`"}
