@@ -319,7 +319,7 @@ class TestParts:
         write_scan(tmp_path / "ct.nii.gz")
         places = ["-i", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "masks")]
         assert main(["predict", *places, "-m", "liver_vessels"]) == 2
-        assert "run tomoseg fetch total-6mm" in " ".join(capsys.readouterr().err.split())
+        assert "`tomoseg fetch total-6mm` fetches it" in " ".join(capsys.readouterr().err.split())
 
 
 class TestRefused:

@@ -17,6 +17,7 @@ from tomoseg.inference.fastest import half_pays
 from tomoseg.inference.kinds import Calibration, Conversion, Converted, EngineKind
 from tomoseg.inference.sensitive import quantised
 from tomoseg.inference.threads import thread_count
+from tomoseg.models.converted import converted_to_openvino
 from tomoseg.models.exports import find_export
 from tomoseg.models.folder import Model
 from tomoseg.models.leaner import made_leaner
@@ -190,16 +191,14 @@ def _automatic(model: Model) -> str:
 
 
 def _network_of(model: Model, precision: str) -> tuple[Any, str | None]:
-    """Return a model's network, and its cache identity; None if it was converted now."""
+    """Return a model's network, and its cache identity; None if it was converted from a model of no file."""
     stored = OPENVINO.stores(precision)
     found = find_export(model, "openvino", stored)
-    identity = None if found is None else f"{sorted(found.files.values())} {model.channels}"
     converted = found is None and precision != "int8" and is_installed("torch")
     if converted:
-        from tomoseg.models.conversion import convert_to_openvino
-
-        network: Any = convert_to_openvino(model.network, model.record.input_spec)
+        network, identity = converted_to_openvino(model)
     else:
+        identity = None if found is None else f"{sorted(found.files.values())} {model.channels}"
         network = read_openvino(exported_file(model, "openvino", stored))
         if model.channels is not None and not model.headless:
             network = keep_channels(network, model.channels)
