@@ -46,7 +46,7 @@ def _draw(
         if part is not None:
             picture = picture.crop(part)
             picture = picture.resize(
-                (PLANES_WIDTH, round(PLANES_WIDTH * picture.height / picture.width)), Image.LANCZOS
+                (PLANES_WIDTH, round(PLANES_WIDTH * picture.height / picture.width)), Image.Resampling.LANCZOS
             )
         picture.save(PICTURES / f"{name}{ending}.png", optimize=True)
 

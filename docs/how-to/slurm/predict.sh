@@ -1,6 +1,6 @@
 #!/bin/bash
-# Segment a folder of scans by an array of jobs, each with a GPU: sbatch predict.sh
-# Each job takes the next scan that nobody is at; jobs may end, fail or be added at any time.
+# Segment a folder of scans with an array of jobs, each with a GPU: sbatch predict.sh
+# Each job takes the next free scan; jobs may end, fail or be added at any time.
 #SBATCH --job-name=tomoseg-predict
 #SBATCH --array=1-20
 #SBATCH --gpus-per-node=1
