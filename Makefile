@@ -10,6 +10,9 @@ READY := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := src tests docs benchmarks recipes conftest.py
 
+# Of `make venv`: what is installed beside tomoseg itself
+EXTRAS ?= dev
+
 # Of `make fuzz`: seconds for all readers together, and which (nifti nrrd mha dicom zip; all if empty)
 SECONDS ?= 25
 READERS ?=
@@ -30,7 +33,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "expected Python 3.11 or newer, got $$($(PYTHON) --version 2>&1); run make PYTHON=/path/to/a/newer/python"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "expected Python's venv module, found none for '$(PYTHON)'; install it (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@
 
 demo: $(READY) ## Train on a phantom and segment a scan that it has not seen
