@@ -39,7 +39,7 @@ from typing import Any
 import numpy as np
 from common import machine, usable_cores
 
-from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, PreprocessConfig, TrainConfig
+from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS
 from tomoseg.datasets.cases import Case, mask_loader
 from tomoseg.datasets.layouts import find_dataset
 from tomoseg.evaluation.statistics import Estimate
@@ -323,10 +323,10 @@ def by_tomoseg(folder: Path, openkbp: Path, only: list[Case] | None, minutes: fl
     cases = find_dataset(openkbp / "train").cases if only is None else only
     for case in cases:
         link(folder / "patients" / case.name, case.ct.parent)
-    grid = load_config(PreprocessConfig, PREPROCESS_PRESETS["default"], RECIPE / "preprocess.yaml")
+    grid = load_config(PREPROCESS_PRESETS["default"], RECIPE / "preprocess.yaml")
     data = folder / "preprocessed"
     preprocess(folder / "patients", data, grid.model_copy(update={"validation_share": 0.0}))  # type: ignore[arg-type]
-    settings = load_config(TrainConfig, TRAIN_PRESETS["default"], RECIPE / "train.yaml")
+    settings = load_config(TRAIN_PRESETS["default"], RECIPE / "train.yaml")
     config = settings.model_copy(update={"minutes": minutes})
     outcome = train_run(
         data,

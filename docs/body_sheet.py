@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--window", type=float, nargs=2, default=(-160, 240))
     given = parser.parse_args()
     axis = PLANES[given.plane]
-    config = load_config(BodyConfig, BodyConfig(), given.config)
+    config = load_config(BodyConfig(), given.config)
     tiles = [
         tile(cut(body, axis, 0.5), given.window) for body in bodies(given.anatomy, given.seed, given.count, config)
     ]

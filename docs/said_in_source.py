@@ -202,6 +202,12 @@ class _Reader:
         for node in ast.walk(function or self.module) if function is not None else self.module.body:
             if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
                 found += self.patterns(node.value, function, depth + 1) or []
+            if (
+                isinstance(node, ast.Assign)
+                and isinstance(node.value, ast.Call)
+                and (at := _place_in(node, name)) is not None
+            ):
+                found += self._returned(node.value, function, depth + 1, at) or []
             if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
                 more = self.patterns(node.value, function, depth + 1) or [HOLE]
                 found += self._joined([found or [HOLE], more])
@@ -209,7 +215,10 @@ class _Reader:
             return self._assigned(name, None, depth)
         return list(dict.fromkeys(found)) or None
 
-    def _returned(self, call: ast.Call, function: ast.FunctionDef | None, depth: int) -> list[str] | None:
+    def _returned(
+        self, call: ast.Call, function: ast.FunctionDef | None, depth: int, at: int | None = None
+    ) -> list[str] | None:
+        """What a call may return, or the part of it at a place in a tuple."""
         called = ast.unparse(call.func).split(".")[-1]
         if called == "counted":
             nouns = [arg.value for arg in call.args[1:] if isinstance(arg, ast.Constant)]
@@ -226,9 +235,19 @@ class _Reader:
         reader = self if module is self.module else _Reader(module, self.functions, self.parts)
         found: list[str] = []
         for node in ast.walk(made):
-            if isinstance(node, ast.Return) and node.value is not None:
-                found += reader.patterns(node.value, made, depth + 1) or []
+            value = node.value if isinstance(node, ast.Return) else None
+            if at is not None:
+                value = value.elts[at] if isinstance(value, ast.Tuple) and len(value.elts) > at else None
+            if value is not None:
+                found += reader.patterns(value, made, depth + 1) or []
         return list(dict.fromkeys(found)) or None
+
+
+def _place_in(node: ast.Assign, name: str) -> int | None:
+    """The place of a name in the tuple that a value is assigned to."""
+    (target, *_) = node.targets
+    names = [one.id if isinstance(one, ast.Name) else None for one in getattr(target, "elts", ())]
+    return names.index(name) if name in names else None
 
 
 def _ways(pieces: Sequence[list[str]]) -> int:

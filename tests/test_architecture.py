@@ -22,6 +22,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
             "limits",
             "packages",
             "cache",
+            "hosts",
             "kernels",
             "settings",
             "language",

@@ -35,7 +35,7 @@ def test_presets_come_back_from_yaml(tmp_path, presets, name):
     path = tmp_path / "config.yaml"
     save_config(presets[name], path)
     other = presets["guide" if name == "default" else "default"]
-    assert load_config(type(other), other, path) == presets[name]
+    assert load_config(other, path) == presets[name]
 
 
 @given(
@@ -74,14 +74,14 @@ def test_the_guide_preset_has_the_guides_numbers():
 
 def test_a_file_changes_only_what_it_names(file):
     guide = TRAIN_PRESETS["guide"]
-    changed = load_config(TrainConfig, guide, file("batch_size: 2\noptimizer:\n  learning_rate: 3e-4\n"))
+    changed = load_config(guide, file("batch_size: 2\noptimizer:\n  learning_rate: 3e-4\n"))
     optimizer = guide.optimizer.model_copy(update={"learning_rate": 3e-4})
     assert changed == guide.model_copy(update={"batch_size": 2, "optimizer": optimizer})
 
 
 def test_no_file_and_an_empty_file_are_the_preset(file):
-    assert load_config(TrainConfig, DEFAULT, None) == DEFAULT
-    assert load_config(TrainConfig, DEFAULT, file("# nothing yet\n")) == DEFAULT
+    assert load_config(DEFAULT, None) == DEFAULT
+    assert load_config(DEFAULT, file("# nothing yet\n")) == DEFAULT
 
 
 @pytest.mark.parametrize(
@@ -130,15 +130,15 @@ def test_no_file_and_an_empty_file_are_the_preset(file):
 )
 def test_files_that_are_wrong(file, text, message):
     with pytest.raises(ConfigError, match=message):
-        load_config(TrainConfig, DEFAULT, file(text))
+        load_config(DEFAULT, file(text))
 
 
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml: expected a YAML file of settings, got: .*No such file"):
-        load_config(TrainConfig, DEFAULT, tmp_path / "none.yaml")
+        load_config(DEFAULT, tmp_path / "none.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"device: \xe9")
     with pytest.raises(ConfigError, match=r"latin\.yaml: expected a YAML file of settings, got: .*can't decode"):
-        load_config(TrainConfig, DEFAULT, tmp_path / "latin.yaml")
+        load_config(DEFAULT, tmp_path / "latin.yaml")
 
 
 def test_a_size_below_one_pixel_is_refused():

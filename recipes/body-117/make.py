@@ -23,7 +23,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from tomoseg.bodies import BodyConfig
-from tomoseg.config import TRAIN_PRESETS, GridConfig, TrainConfig
+from tomoseg.config import TRAIN_PRESETS, GridConfig
 from tomoseg.inference.score_cases import ScoredCase
 from tomoseg.inference.sinks import ConfidenceSink, collect
 from tomoseg.masks import structure_mask
@@ -138,7 +138,7 @@ def made(bodies: dict[str, int], choosing: dict[str, int], anatomy: Path, data: 
 
     names = dict.fromkeys([*bodies, *choosing])
     sources = tuple(BodySource(path(name), bodies.get(name, 0), choosing.get(name, 0)) for name in names)
-    config = load_config(BodyConfig, BodyConfig(), HERE / "bodies.yaml")
+    config = load_config(BodyConfig(), HERE / "bodies.yaml")
     with progress(f"bodies of round {seed}") as show:
         preprocess_bodies(BodyPlan(sources, GRID, SPACINGS_MM, seed, config=config), data, on_done=show)
 
@@ -168,9 +168,9 @@ def trained(data: Path, run: Path, minutes: float, start: Path | None) -> None:
     Raises:
         SystemExit: If it was stopped.
     """
-    settings = load_config(TrainConfig, TRAIN_PRESETS["default"], HERE / "train.yaml")
+    settings = load_config(TRAIN_PRESETS["default"], HERE / "train.yaml")
     if start is not None:
-        settings = load_config(TrainConfig, settings, HERE / "later.yaml")
+        settings = load_config(settings, HERE / "later.yaml")
     settings = settings.model_copy(update={"minutes": minutes, "warm_start": start})
     with stop_on_signal() as stop, watch(stop) as listener:
         outcome = train_run(data, run, settings, listener)

@@ -44,9 +44,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("build/head-neck"))
     given = parser.parse_args()
     data, run = given.work / "preprocessed", given.work / "run"
-    grid = load_config(type(PREPROCESS_PRESETS["default"]), PREPROCESS_PRESETS["default"], HERE / "preprocess.yaml")
+    grid = load_config(PREPROCESS_PRESETS["default"], HERE / "preprocess.yaml")
     preprocess(given.openkbp, data, grid)  # type: ignore[arg-type]
-    settings = load_config(type(TRAIN_PRESETS["default"]), TRAIN_PRESETS["default"], HERE / "train.yaml")
+    settings = load_config(TRAIN_PRESETS["default"], HERE / "train.yaml")
     with stop_on_signal() as stop, watch(stop) as listener:
         outcome = train_run(data, run, settings, listener)  # type: ignore[arg-type]
     if not outcome.finished:

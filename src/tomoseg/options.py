@@ -294,6 +294,9 @@ EmptiesName = Literal["tomoseg", "totalsegmentator", "nnunet", "brats"]
 Success = Annotated[float, Field(gt=0, le=1)]
 """Dice threshold at or above which a case counts as a success."""
 
+SUCCESS_AT: tuple[Success, ...] = (0.5, 0.7, 0.8, 0.9)
+"""Thresholds if none are given."""
+
 
 class EvaluateOptions(Spread):
     """The options of `tomoseg evaluate`.
@@ -331,7 +334,7 @@ class EvaluateOptions(Spread):
     """Use the thresholds, smoothing and post-processing that `tomoseg tune` chose for the model, as predict does."""
     against: Annotated[Path | None, Role.RESULT] = None
     """Output folder of an earlier evaluation, of another model on the same cases, to compare with case by case."""
-    success_at: Annotated[tuple[Success, ...], Role.PRESENTATION] = Field((0.5, 0.7, 0.8, 0.9), min_length=1)
+    success_at: Annotated[tuple[Success, ...], Role.PRESENTATION] = Field(SUCCESS_AT, min_length=1)
     """Dice thresholds at or above which a structure counts as segmented successfully in a case; several may be
     given."""
     panels: Annotated[int, Role.PRESENTATION] = Field(0, ge=0)

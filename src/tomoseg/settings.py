@@ -194,20 +194,17 @@ def deciding(*settings: Config, decides: Collection[Role] = DECIDES) -> dict[str
     return dict(sorted(found.items()))
 
 
-def load_config(kind: type[ConfigModel], preset: ConfigModel, path: Path | None) -> ConfigModel:
+def load_config(preset: ConfigModel, path: Path | None) -> ConfigModel:
     """Return the preset with the values of a YAML file put over it.
 
     Args:
-        kind: The settings' class.
         preset: Settings used for names that the file does not have.
         path: A YAML file, or None for the preset as it is.
 
     Raises:
         ConfigError: If the file cannot be read, has an unknown key (the nearest is named) or a wrong value.
     """
-    found = preset if path is None else load_together([preset], path)[0]
-    assert isinstance(found, kind)  # as the preset is
-    return found
+    return preset if path is None else cast(ConfigModel, load_together([preset], path)[0])
 
 
 def load_together(presets: Sequence[Config], path: Path, beside: Sequence[Config] = ()) -> list[Config]:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.workflows.test_plan import dataset, short  # noqa: F401
 from tomoseg.cli import main
-from tomoseg.config import TRAIN_PRESETS, GridConfig, TrainConfig
+from tomoseg.config import TRAIN_PRESETS, GridConfig
 from tomoseg.preprocessed.format import DatasetIndex
 from tomoseg.settings import load_config
 from tomoseg.terminal import console
@@ -22,7 +22,7 @@ def grid_of(output):
 
 
 def settings_of(folder):
-    return load_config(TrainConfig, TRAIN_PRESETS["default"], folder / "config.yaml")
+    return load_config(TRAIN_PRESETS["default"], folder / "config.yaml")
 
 
 @pytest.fixture

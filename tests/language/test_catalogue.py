@@ -68,7 +68,13 @@ def f(names, gap_mm, error):
     text = "Slices are missing"
     text += f": {name(gap_mm)}." if names else "."
     raise KeyError("nobody reads it")
+    size, why = chosen(names)
+    Choice("size", size, why)
     return Notice(text, "missing slices"), InputError(f"expected {{1: x}}, got {describe(error)} here")
+def chosen(names):
+    if names:
+        return 1, f"fits {names}"
+    return 2, "fits none"
 def describe(error):
     if error:
         return "a long description of something that is longer than what is put into the sentence itself"
@@ -81,6 +87,8 @@ def describe(error):
         "Slices are missing: the {1} one.",
         "Slices are missing: no one.",
         "Slices are missing.",
+        "fits {1}",
+        "fits none",
         "expected {{1: x}}, got {1:text} here",
         "a long description of something that is longer than what is put into the sentence itself",
         "another of {1}, which is as long and has a value of its own, so that it is a pattern by itself",

@@ -12,10 +12,10 @@ import pytest
 from tests.server.running import ended, make_job, send, started
 from tomoseg.cli import main
 from tomoseg.errors import ConfigError, OutputError
+from tomoseg.hosts import is_loopback, listen, url_of
 from tomoseg.options import ServeOptions
 from tomoseg.server.command import rules_of
-from tomoseg.server.serving import is_loopback, listen, locked
-from tomoseg.server.until_closed import url_of
+from tomoseg.server.serving import locked
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tomoseg.config import NetworkConfig, SamplingConfig
 from tomoseg.errors import TrainingError
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training import plan as plan_module
-from tomoseg.training.plan import PROBES, plan_training
+from tomoseg.training.plan import PROBES, plan_batches
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASURE = """
@@ -23,13 +23,13 @@ from tests.training.test_plan import WIDE
 from tests.training.tiny import make_config
 from tomoseg.inference.memory import peak_memory_bytes
 from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.training.plan import plan_training
+from tomoseg.training.plan import plan_batches
 from tomoseg.training.recipe import epoch_draws, take_step
 from tomoseg.training.build import build_run
 torch.set_num_threads(2)
 data = Preprocessed(Path(sys.argv[1]))
 if sys.argv[2] == "plan":
-    print(plan_training(data, make_config(batch_size=16, **WIDE)).bytes_of(16))
+    print(plan_batches(data, make_config(batch_size=16, **WIDE)).bytes_of(16))
 else:
     run = build_run(data, make_config(batch_size=16, **WIDE))
     batch = next(run.loader.batches(epoch_draws(run)))
@@ -76,7 +76,7 @@ def hundred_a_slice(monkeypatch):
 )
 def test_what_fits_makes_steps_of_what_was_asked_for(dataset, hundred_a_slice, limit, batch_size, accumulation):
     config = make_config(batch_size=8, accumulation=2)
-    plan = plan_training(Preprocessed(dataset), config, limit)
+    plan = plan_batches(Preprocessed(dataset), config, limit)
     assert (plan.batch_size, plan.accumulation) == (batch_size, accumulation)
     assert plan.bytes_of(batch_size) <= limit
     assert plan.batch_size * plan.accumulation >= 16
@@ -91,12 +91,12 @@ def test_a_gpu_too_small_for_what_is_measured_first(dataset, monkeypatch, room, 
 
     monkeypatch.setattr(plan_module, "_measured", measured)
     if fits:
-        assert plan_training(Preprocessed(dataset), make_config(batch_size=8), 1350).batch_size == 3
+        assert plan_batches(Preprocessed(dataset), make_config(batch_size=8), 1350).batch_size == 3
     else:
         with pytest.raises(TrainingError, match=r"expected a GPU that trains with 2 slices or blocks .* use fewer"):
-            plan_training(Preprocessed(dataset), make_config(batch_size=8), 1350)
+            plan_batches(Preprocessed(dataset), make_config(batch_size=8), 1350)
 
 
 def test_too_little_for_one_slice_is_an_error(dataset, hundred_a_slice):
     with pytest.raises(TrainingError, match=r"for training with one slice at a time.*network\.channels"):
-        plan_training(Preprocessed(dataset), make_config(), 1099)
+        plan_batches(Preprocessed(dataset), make_config(), 1099)

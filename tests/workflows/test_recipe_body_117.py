@@ -35,10 +35,10 @@ def recipe(monkeypatch):
     return found
 
 
-def small(kind, base, path):
+def small(base, path):
     """The recipe's settings, with a smaller network."""
-    settings = load_config(kind, base, path)
-    if kind is not TrainConfig:
+    settings = load_config(base, path)
+    if not isinstance(settings, TrainConfig):
         return settings
     network = settings.network.model_copy(update={"channels": (8, 16, 16, 16)})
     return settings.model_copy(update={"network": network, "batch_size": 2})
@@ -75,9 +75,7 @@ def test_the_whole_recipe_on_a_small_share(tmp_path, recipe, capsys):
         "earlier_s0001_train_0000", "earlier_s0002_train_0000", "s0001_train_0000", "s0002_train_0000"
     ]  # fmt: skip
     for number, view in [(n, v) for n, minutes in enumerate(recipe.MINUTES, start=1) for v in minutes]:
-        start = load_config(
-            TrainConfig, TrainConfig(), work / f"round-{number}" / "run" / view / "config.yaml"
-        ).warm_start
+        start = load_config(TrainConfig(), work / f"round-{number}" / "run" / view / "config.yaml").warm_start
         assert start is None if number == 1 else str(start).endswith(f"round-{number - 1}/run/{view}")
 
     assert load_fusion(package).folders == ("axial", "coronal")

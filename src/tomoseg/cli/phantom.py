@@ -45,7 +45,7 @@ def phantom(
 
     if config is not None and not anatomy:
         raise ConfigError(f"{config}: expected --anatomy with --config, got none; name label maps, or `procedural`")
-    ranges = load_config(BodyConfig, BodyConfig(), config)
+    ranges = load_config(BodyConfig(), config)
     counts, done = {"train": train, "validation": validation, "test": test}, count(1)
     with console.progress(say("phantoms"), sum(counts.values())) as show:
         if anatomy:

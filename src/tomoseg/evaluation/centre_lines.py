@@ -6,13 +6,11 @@ CVPR, 16560-16569. Centre lines are the 3D thinning of Lee, T. C. et al. (1994),
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-from tomoseg.errors import ConfigError
 from tomoseg.evaluation.pairs import MaskPair
 from tomoseg.masks import BoxedMask
+from tomoseg.packages import require_installed
 
 
 def centre_line_dice(pair: MaskPair) -> float:
@@ -50,28 +48,12 @@ def centre_line(mask: BoxedMask) -> BoxedMask:
     Raises:
         ConfigError: If scikit-image is not installed.
     """
-    thinned = _skeletonize()(mask.inside)
+    require_installed("skimage")
+    from skimage.morphology import skeletonize
+
+    thinned = skeletonize(mask.inside)
     return replace(mask, inside=thinned) if thinned.any() else mask
-
-
-def check_centre_lines_can_be_found() -> None:
-    """Check that centre lines can be computed.
-
-    Raises:
-        ConfigError: If scikit-image is not installed.
-    """
-    _skeletonize()
 
 
 def _share_inside(line: BoxedMask, mask: BoxedMask) -> float:
     return line.overlap(mask) / line.voxels
-
-
-def _skeletonize() -> Callable[..., Any]:
-    try:
-        from skimage.morphology import skeletonize
-    except ImportError:
-        raise ConfigError(
-            "expected scikit-image for centre lines, found none; install it with pip install 'tomoseg[meshes]'"
-        ) from None
-    return skeletonize

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from tomoseg.errors import ConfigError, unknown_name_message
-from tomoseg.evaluation.centre_lines import centre_line_dice, check_centre_lines_can_be_found
+from tomoseg.evaluation.centre_lines import centre_line_dice
 from tomoseg.evaluation.pairs import MaskPair, VoxelCounts
 from tomoseg.evaluation.scores import CaseScore, EmptyMaskPolicy, Outcome
 from tomoseg.language.words import later, say
+from tomoseg.packages import require_installed
 from tomoseg.settings import Language
 
 Place = Literal["terminal", "card", "caption", "comparison"]
@@ -173,7 +175,7 @@ METRICS: dict[str, VoxelMetric | MaskMetric] = {
         higher_is_better=True,
         by_default=False,
         group="vessels",
-        check=check_centre_lines_can_be_found,
+        check=partial(require_installed, "skimage"),
     ),
 }
 """Metrics by name, which is the column in `scores.csv` and the key in `summary.json`."""

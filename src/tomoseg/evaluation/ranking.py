@@ -18,11 +18,9 @@ from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.summary import table_of
 from tomoseg.files.atomic import ODD_NAMES, whole_file
 from tomoseg.labels import LabelSet
+from tomoseg.options import SUCCESS_AT
 
 RANKING = "ranking.csv"
-
-SUCCESS_AT = (0.5, 0.7, 0.8, 0.9)
-"""Default Dice thresholds at or above which a case counts as a success."""
 
 
 @dataclass(frozen=True)

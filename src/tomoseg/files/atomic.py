@@ -180,6 +180,19 @@ def remove_file(path: Path) -> None:
         remove_objects([path])
 
 
+def link_or_copy(file: Path, path: Path) -> None:
+    """Make a hard link of a file, or a copy on file systems without them.
+
+    Args:
+        file: The file.
+        path: Its other path, in a folder that exists.
+    """
+    try:
+        os.link(file, path)
+    except OSError:
+        shutil.copyfile(file, path)
+
+
 def _is_record(path: Path) -> bool:
     """Whether a file is a record, which marks a result as complete and is therefore uploaded last."""
     return path.suffix == ".json"

@@ -16,11 +16,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
-from tomoseg.errors import ConfigError
 from tomoseg.files.atomic import whole_file, whole_folder
 from tomoseg.files.label_names import check_file_name
 from tomoseg.files.target import Target
 from tomoseg.masks import BoxedMask
+from tomoseg.packages import require_installed
 from tomoseg.segmentation import LabelMap, Segmentation, boxed_masks
 
 MeshKind = Literal["stl", "ply"]
@@ -78,7 +78,9 @@ def surface_at(
     Raises:
         ConfigError: If scikit-image is not installed.
     """
-    marching_cubes = _marching_cubes()
+    require_installed("skimage")
+    from skimage.measure import marching_cubes
+
     points, triangles, _, _ = marching_cubes(field, level, gradient_direction="ascent", allow_degenerate=False)
     to_lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     places = points.astype(np.float64) * step + first
@@ -161,13 +163,3 @@ def write_ply(mesh: Mesh, path: Path, name: str, colour: tuple[int, int, int]) -
     ]  # fmt: skip
     with whole_file(path) as aside:
         aside.write_bytes("\n".join(lines).encode() + points.tobytes() + faces.tobytes())
-
-
-def _marching_cubes():  # type: ignore[no-untyped-def]
-    try:
-        from skimage.measure import marching_cubes
-    except ImportError:
-        raise ConfigError(
-            "expected scikit-image for meshes, found none; install it with pip install 'tomoseg[meshes]'"
-        ) from None
-    return marching_cubes

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import platformdirs
 
+from tomoseg.hosts import is_loopback, listen, url_of
 from tomoseg.options import Compute, ServeOptions
 from tomoseg.packages import require_installed
 from tomoseg.server.database import Database
 from tomoseg.server.guard import has_token, make_token
 from tomoseg.server.offers import in_words, offers_of, trained_in
-from tomoseg.server.serving import ServerSettings, is_loopback, listen, locked, make_app, private_files, serve
+from tomoseg.server.serving import ServerSettings, locked, make_app, private_files, serve
 from tomoseg.server.trainer import Learning
-from tomoseg.server.until_closed import url_of
 from tomoseg.server.uploads import Rules
 
 

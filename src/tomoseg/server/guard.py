@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tomoseg.hosts import LOOPBACK
 from tomoseg.server.app import API
 from tomoseg.server.database import Database
 from tomoseg.server.refusals import RefusalError, answer_of
@@ -25,8 +26,6 @@ API_VERSION = 1
 
 VERSION_HEADER = "tomoseg-api"
 """Header in which a client states the version that it was made for."""
-
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _FACT = "token"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})

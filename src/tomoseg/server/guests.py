@@ -13,13 +13,12 @@ from fastapi.responses import StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from tomoseg.hosts import LOOPBACK
 from tomoseg.options import ViewOptions
 from tomoseg.server.app import PAGE, create_app
 
 BEAT_SECONDS = 10.0
 """Seconds between messages, by which a closed page is noticed."""
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from tomoseg.datasets.corrections import Correction, latest
 from tomoseg.errors import LabelError
-from tomoseg.files.atomic import whole_folder
+from tomoseg.files.atomic import link_or_copy, whole_folder
 from tomoseg.files.cohort import MASKS_FOLDER
 from tomoseg.files.label_files import read_label_map
 from tomoseg.files.label_names import label_set_named, structure_name, values_in
@@ -59,10 +57,10 @@ def _structure(name: str) -> Structure:
 def _add_case(case: Path, scan: Path, versions: Path) -> None:
     """Write a case of the scan with the latest version of each structure."""
     with whole_folder(case, replace=True) as aside:
-        for file, name in _scan_files(scan):
-            _link(file, aside / name)
-        for one in latest(versions).values():
-            _link(one.mask, aside / MASKS_FOLDER / one.mask.name)
+        masks = ((one.mask, f"{MASKS_FOLDER}/{one.mask.name}") for one in latest(versions).values())
+        for file, name in (*_scan_files(scan), *masks):
+            (aside / name).parent.mkdir(exist_ok=True)
+            link_or_copy(file, aside / name)
 
 
 def _scan_files(scan: Path) -> Iterator[tuple[Path, str]]:
@@ -71,14 +69,6 @@ def _scan_files(scan: Path) -> Iterator[tuple[Path, str]]:
     else:
         ending = "".join(scan.suffixes)
         yield (scan, f"ct/{scan.name}" if ending == ".dcm" else f"ct{ending}")
-
-
-def _link(file: Path, place: Path) -> None:
-    place.parent.mkdir(exist_ok=True)
-    try:
-        os.link(file, place)
-    except OSError:  # file systems without hard links
-        shutil.copyfile(file, place)
 
 
 def main(argv: list[str]) -> None:

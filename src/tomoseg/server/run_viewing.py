@@ -15,9 +15,10 @@ from starlette.concurrency import run_in_threadpool
 
 from tomoseg.errors import InputError
 from tomoseg.files.label_names import label_set_named
+from tomoseg.hosts import LOOPBACK
 from tomoseg.options import ViewOptions
 from tomoseg.pictures.structure_names import readable, readable_group
-from tomoseg.server.guests import BEAT_SECONDS, LOOPBACK, Guests, secret_app
+from tomoseg.server.guests import BEAT_SECONDS, Guests, secret_app
 from tomoseg.workflows.watched_run import Seen, WatchedRun, look_at, picture_path, pictures_in
 
 LOOK_SECONDS = 1.0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import ipaddress
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -32,7 +30,7 @@ from tomoseg.server import (
 from tomoseg.server.app import PAGE, create_app
 from tomoseg.server.connections import MOST_CONNECTIONS, ImpatientProtocol, Patience, log_no_values
 from tomoseg.server.dicomweb import Pacs
-from tomoseg.server.guard import LOOPBACK, Guard, token_digest
+from tomoseg.server.guard import Guard, token_digest
 from tomoseg.server.offers import Offer
 from tomoseg.server.service import Service
 from tomoseg.server.supervisor import Supervisor
@@ -82,47 +80,6 @@ class ServerSettings:
     is_loud: bool = False
     learning: Learning = field(default_factory=Learning)
     dicomweb: str | None = None
-
-
-def is_loopback(host: str) -> bool:
-    """Return True if an address is a loopback address.
-
-    Args:
-        host: A name or an address.
-
-    Example:
-        >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
-        (True, True, False)
-    """
-    if host in LOOPBACK:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket.
-
-    Args:
-        host: A host name or an address.
-        port: Port; 0 for any free one.
-
-    Raises:
-        ConfigError: If the address is in use, or is not one of this machine.
-    """
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        if getattr(error, "errno", None) == errno.EADDRINUSE:
-            text = (
-                f"{host}:{port}: expected a port that is free, got one in use; give another --port, or end what has it"
-            )
-        else:
-            text = f"{host}:{port}: expected an address of this machine, got: {error}; correct --host and --port"
-        raise ConfigError(text) from None
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def check_learnable(datasets: tuple[Path, ...], config: Path | None = None) -> N
         DatasetError: If a folder is not a dataset, or has another layout than one folder per case.
     """
     if config is not None:
-        load_config(TrainConfig, TRAIN_PRESETS["default"], config)
+        load_config(TRAIN_PRESETS["default"], config)
     for folder in datasets:
         found = find_dataset(folder)
         if found.layout != "case folders":
@@ -75,7 +75,7 @@ def train_task(task: Task) -> None:
         _say("looking at the dataset, and measuring some steps")
         settings, _ = planned_training(preprocessed, run, TrainConfig(**mine))
     else:
-        settings = load_config(TrainConfig, TRAIN_PRESETS["default"], Path(task.config)).model_copy(update=mine)
+        settings = load_config(TRAIN_PRESETS["default"], Path(task.config)).model_copy(update=mine)
     train_run(preprocessed, run, settings, Listener(on_step=_on_step, on_epoch=_on_epoch, on_stage=_say))
 
 

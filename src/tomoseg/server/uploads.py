@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import sqlite3
 import time
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
+from tomoseg.files.atomic import link_or_copy
 from tomoseg.server.database import Database
 from tomoseg.server.jobs import new_id
 from tomoseg.server.records import Upload
@@ -238,7 +238,7 @@ class UploadStore:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for number, file in enumerate((file for one in folders for file in sorted(one.iterdir())), start=1):
-            _link(file, folder / f"{number:06d}{suffix_of(file.name)}")
+            link_or_copy(file, folder / f"{number:06d}{suffix_of(file.name)}")
         return folder
 
     def use(self, uploads: Sequence[str]) -> str:
@@ -325,13 +325,6 @@ _UNUSED = (
     "(SELECT 1 FROM facts WHERE name LIKE 'label:%' AND json_extract(value, '$.upload') = uploads.id) AND NOT EXISTS "
     "(SELECT 1 FROM facts WHERE name LIKE 'label:' || uploads.id || ':%')"
 )
-
-
-def _link(file: Path, place: Path) -> None:
-    try:
-        os.link(file, place)
-    except OSError:  # file systems without hard links
-        shutil.copyfile(file, place)
 
 
 def _in_words(size: int) -> str:

@@ -1,4 +1,4 @@
-"""Measurement of the cost of a training step on this machine, by a line through a few steps."""
+"""Measurement of training steps on this machine, and their cost by a line through a few."""
 
 from __future__ import annotations
 
@@ -31,6 +31,50 @@ SECONDS = 2.0
 """Seconds of steps per batch size, or a fortieth of the training if that is less; at least two steps are taken."""
 
 
+class Probe:
+    """Training steps with batches of a size, from the first slices of an epoch on, to be measured.
+
+    Args:
+        data: A dataset with training cases.
+        config: The settings of network and device.
+        batch_size: Slices per step.
+
+    Raises:
+        DatasetError: If there are no training cases.
+    """
+
+    def __init__(self, data: Preprocessed, config: TrainConfig, batch_size: int) -> None:
+        self.run = run = build_run(
+            data, config.model_copy(update={"batch_size": batch_size, "accumulation": 1, "workers": 0})
+        )
+        self._read = DrawnSlices(run.cases, len(data.labels), run.size, run.reach, placed=config.network.position)
+        self._draws, self._drawn = epoch_draws(run), 0
+        _forget_peak(run.device)
+        run.shared.train()
+
+    def step(self) -> None:
+        """Read the next batch and train on it; at the end of the epoch it begins again."""
+        drawn = range(self._drawn, self._drawn + self.run.config.batch_size)
+        self._drawn = drawn.stop
+        batch = self._read.collate([self._read[self._draws[n % len(self._draws)]] for n in drawn])
+        take_step(self.run, [batch])
+
+    def peak_bytes(self) -> int:
+        """Return the peak memory since the first step: that of the process on a CPU, that reserved on a GPU."""
+        device = self.run.device
+        return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else peak_memory_bytes()
+
+
+def _forget_peak(device: torch.device) -> None:
+    """Reset the peak memory to the present one, where the system can."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def measure_cost(data: Preprocessed, config: TrainConfig, minutes: float) -> StepCost:
     """Measure steps of two batch sizes, and score a validation case if there is one.
 
@@ -44,15 +88,13 @@ def measure_cost(data: Preprocessed, config: TrainConfig, minutes: float) -> Ste
     """
     times, sizes = [], []
     for batch_size in (FEW, MANY):
-        run = build_run(data, config.model_copy(update={"batch_size": batch_size, "accumulation": 1, "workers": 0}))
-        on_gpu = run.device.type == "cuda"
-        _forget_peak(on_gpu=on_gpu)
-        times.append(_seconds_of_step(run, batch_size, min(SECONDS, 60 * minutes / 40)))
-        sizes.append(torch.cuda.max_memory_reserved() if on_gpu else peak_memory_bytes())
-        work = work_of(math.prod(run.size), config.network.channels, len(data.labels))
+        probe = Probe(data, config, batch_size)
+        times.append(_seconds_of_step(probe, min(SECONDS, 60 * minutes / 40)))
+        sizes.append(probe.peak_bytes())
+        work = work_of(math.prod(probe.run.size), config.network.channels, len(data.labels))
         if batch_size == MANY:
-            case_seconds = _seconds_of_case(run)
-        del run
+            case_seconds = _seconds_of_case(probe.run)
+        del probe
         gc.collect()
     slice_seconds = max((times[1] - times[0]) / (MANY - FEW), 0.2 * times[1] / MANY)
     # no difference is seen if an earlier peak was higher than both
@@ -67,27 +109,12 @@ def measure_cost(data: Preprocessed, config: TrainConfig, minutes: float) -> Ste
     )
 
 
-def _forget_peak(*, on_gpu: bool) -> None:
-    """Reset the peak memory to the present one, where the system can."""
-    if on_gpu:
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        return
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def _seconds_of_step(run: Run, batch_size: int, seconds: float) -> float:
+def _seconds_of_step(probe: Probe, seconds: float) -> float:
     """Return the median seconds of reading a batch and a step on it, without the first step."""
-    read = DrawnSlices(run.cases, len(run.data.labels), run.size, run.reach, placed=run.config.network.position)
-    draws = epoch_draws(run)
-    run.shared.train()
     taken: list[float] = []
     while len(taken) < 3 or sum(taken[1:]) < seconds:
         began = time.perf_counter()
-        first = len(taken) * batch_size
-        batch = read.collate([read[draws[(first + n) % len(draws)]] for n in range(batch_size)])
-        take_step(run, [batch])
+        probe.step()
         taken.append(time.perf_counter() - began)
     return statistics.median(taken[1:])
 

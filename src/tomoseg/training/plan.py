@@ -14,11 +14,9 @@ import torch
 
 from tomoseg.config import TrainConfig
 from tomoseg.errors import TrainingError
-from tomoseg.inference.memory import peak_memory_bytes
 from tomoseg.preprocessed.read import Preprocessed
-from tomoseg.training.build import build_run, training_device
-from tomoseg.training.recipe import epoch_draws, take_step
-from tomoseg.training.slices import DrawnSlices
+from tomoseg.training.build import training_device
+from tomoseg.training.measure import Probe
 
 PROBES = ((4, 8), (1, 2))
 """Batch sizes that are measured; the second pair if a GPU is too small for the first."""
@@ -47,7 +45,7 @@ class Plan:
         return self.fixed_bytes + self.slice_bytes * batch_size
 
 
-def plan_training(data: Preprocessed, config: TrainConfig, limit_bytes: int | None = None) -> Plan:
+def plan_batches(data: Preprocessed, config: TrainConfig, limit_bytes: int | None = None) -> Plan:
     """Measure the memory of training, and choose batch size and accumulation.
 
     On a CPU it is the memory of the process, on a GPU that reserved by PyTorch. Reading processes (`workers`) are not
@@ -97,21 +95,14 @@ def _line(data: Preprocessed, config: TrainConfig) -> tuple[int, int]:
 
 
 def _measured(data: Preprocessed, config: TrainConfig, slices: int) -> int:
-    """Return the peak memory of steps with a batch size; batches have to grow from call to call."""
-    run = build_run(data, config.model_copy(update={"batch_size": slices, "accumulation": 1, "workers": 0}))
-    draws = (epoch_draws(run) * slices)[:slices]
-    read = DrawnSlices(run.cases, len(data.labels), run.size, run.reach, placed=config.network.position)
-    batch = read.collate([read[draw] for draw in draws])
-    on_gpu = run.device.type == "cuda"
-    if on_gpu:
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(run.device)
-    run.shared.train()
+    """Return the peak memory of steps with a batch size."""
+    probe = Probe(data, config, slices)
     for _ in range(2):  # the first allocates the optimiser's memory
-        take_step(run, [batch])
-    del run
+        probe.step()
+    peak = probe.peak_bytes()
+    del probe
     gc.collect()
-    return torch.cuda.max_memory_reserved() if on_gpu else peak_memory_bytes()
+    return peak
 
 
 def _free(device: torch.device) -> int:

@@ -44,10 +44,6 @@ class Batch:
     keys: tuple[tuple[int, int, int], ...]
     positions_mm: Float[Tensor, "n"] | None = None
 
-    def annotated_voxels(self) -> int:
-        """Voxels times annotated structures."""
-        return int(self.annotated.sum()) * self.packed[0, 0].numel()
-
     def to(self, device: torch.device) -> Batch:
         """Move the batch to another device; copies from pinned memory are asynchronous."""
         return self._each(lambda part: part.to(device, non_blocking=True))

@@ -79,7 +79,7 @@ def started_from(model: Path, output: Path, view: str) -> ModelRecord | TrainCon
     """Return what a run starts from; for a run that has begun, what it began with, since the model may be gone."""
     began = output / CONFIG
     if began.is_file() and (output / LAST).is_file():
-        return load_config(TrainConfig, TRAIN_PRESETS["default"], began)
+        return load_config(TRAIN_PRESETS["default"], began)
     return load_for_view(model, view).record
 
 

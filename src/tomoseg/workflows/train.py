@@ -11,7 +11,7 @@ from tomoseg.options import Compute
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.listener import Listener, TrainingOutcome
-from tomoseg.training.plan import Plan, plan_training
+from tomoseg.training.plan import Plan, plan_batches
 from tomoseg.training.ranks import launched_ranks, local_rank
 from tomoseg.workflows.calibrate import calibrate
 from tomoseg.workflows.one_run import train_one
@@ -94,4 +94,4 @@ def plan_run(preprocessed: Path, config: TrainConfig, max_memory: int | None = N
         TrainingError: If no batch of one slice fits.
     """
     data = Preprocessed(preprocessed)
-    return plan_training(data, config.of_view(data.grid.view) if config.views else config, max_memory)
+    return plan_batches(data, config.of_view(data.grid.view) if config.views else config, max_memory)

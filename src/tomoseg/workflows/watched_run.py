@@ -88,7 +88,7 @@ def find_run(place: Path) -> WatchedRun | None:
         if (place / METRICS).exists() or (place / LAST).exists():
             raise InputError(f"{place}: expected a run folder with its {CONFIG}, got one without; copy it there too")
         return None
-    config = load_config(TrainConfig, TrainConfig(), place / CONFIG)
+    config = load_config(TrainConfig(), place / CONFIG)
     folds = read_folds(place)  # the settings of a fold may say of how many it is one
     parts = [part_of(place, number) for number in folds.numbers] if folds else [place / view for view in config.views]
     named = tuple(RunPart(folder.name, folder) for folder in parts)

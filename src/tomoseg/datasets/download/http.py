@@ -20,10 +20,8 @@ import httpx
 
 from tomoseg.errors import DownloadError
 from tomoseg.files.http_status import MAY_PASS
+from tomoseg.hosts import LOOPBACK
 from tomoseg.version import __version__
-
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""Names of this machine itself, with which plain http is safe and no proxy is used."""
 
 CHUNK = 1 << 18
 """Bytes read at a time."""
