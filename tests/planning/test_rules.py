@@ -135,6 +135,15 @@ class TestChoices:
         assert found["grid.slice_spacing_mm"].value == found["grid.spacing_mm"].value
         assert values(fingerprint())["grid.slice_spacing_mm"].value is None
 
+    def test_slices_that_differ_from_scan_to_scan_are_put_at_their_median(self):
+        found = values(fingerprint(slices_mm=(1.0, 5.0)))["grid.slice_spacing_mm"]
+        assert (found.value, found.reason) == (
+            2.5,
+            "the scans' slices are 1 to 5 mm apart: one distance for all of them",
+        )
+        assert values(fingerprint(slices_mm=(2.0, 3.0)))["grid.slice_spacing_mm"].value is None  # 1.5 times as far
+        assert values(fingerprint(slices_mm=(2.0, 3.1)))["grid.slice_spacing_mm"].value == 2.5
+
     def test_validations_take_a_tenth_of_the_minutes(self):
         """Ten minutes have a minute for validations, two of 10 s each: three of them in twenty epochs."""
         cost = StepCost(0.01, 1e-8, 500_000_000, 40.0, case_seconds=10.0)

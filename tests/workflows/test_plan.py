@@ -1,6 +1,7 @@
 import re
 import shutil
 
+import nibabel
 import numpy as np
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from tomoseg.planning.cost import usual_cost
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.settings import load_together, naming, put_over
 from tomoseg.training import measure
+from tomoseg.volume import SourceGrid
 from tomoseg.workflows.plan import PlanRequest, check_asked, plan, plan_preprocessing, plan_training, write_plan
 from tomoseg.workflows.preprocess import preprocess
 
@@ -101,6 +103,36 @@ class TestRaw:
             assert choice.value == slices
             assert why in choice.reason
 
+    def test_scans_of_other_slice_distances_get_the_same_slices(self, dataset, tmp_path):
+        shutil.copytree(dataset, tmp_path / "data")
+        thin = SourceGrid((*GRID.shape[:2], 2 * GRID.shape[2]), GRID.affine @ np.diag([1.0, 1.0, 0.5, 1.0]))
+        for path in (tmp_path / "data" / "train" / "case0").rglob("*.nii.gz"):
+            write_nifti(path, np.repeat(np.asarray(nibabel.load(path).dataobj), 2, axis=2).astype(np.int16), thin)
+        found = plan(tmp_path / "data", USUAL)
+        assert found.found.spacing_range_mm[2] == (5.0, 10.0)
+        assert found.values(of_grid=True)["grid.slice_spacing_mm"] == 10.0  # the median of 5, 10 and 10
+        chosen = put_over(PreprocessConfig(), found.values(of_grid=True))
+        preprocess(tmp_path / "data", tmp_path / "p", chosen)
+        assert {case.grid_spacing_mm[2] for case in Preprocessed(tmp_path / "p").cases} == {10.0}
+
+    def test_structures_that_no_case_contains_are_refused(self, dataset, tmp_path):
+        for case in ("a", "b"):
+            write_nifti(tmp_path / "data" / case / "ct.nii.gz", body(0)[0], GRID)
+            write_nifti(tmp_path / "data" / case / "segmentations" / "liver.nii.gz", np.zeros(GRID.shape, bool), GRID)
+        with pytest.raises(DatasetError, match=r"that contains a structure, got \d cases? without any; "):
+            plan(tmp_path / "data", USUAL)
+
+    def test_cases_are_read_until_one_contains_a_structure(self, dataset, tmp_path, monkeypatch):
+        monkeypatch.setattr("tomoseg.workflows.plan.MOST_LOOKED_AT", 1)
+        assert plan(dataset, USUAL).found.looked_at == 1
+        shutil.copytree(dataset, tmp_path / "data")
+        for path in (tmp_path / "data" / "train" / "case1").glob("segmentations/*"):  # the one in the middle
+            write_nifti(path, np.zeros(GRID.shape, bool), GRID)
+        told = []
+        found = plan(tmp_path / "data", USUAL, lambda done, total: told.append((done, total))).found
+        assert (found.looked_at, [one.present for one in found.structures]) == (2, [1, 1])
+        assert told == [(1, 1), (2, 2)]
+
     def test_cases_that_cannot_be_read_are_named_and_others_measured(self, dataset, tmp_path):
         shutil.copytree(dataset, tmp_path / "data")
         for case in ("train/case1", "validation/case3"):  # those in the middle, which would be measured
@@ -187,6 +219,14 @@ class TestPreprocessed:
         data = finish(tmp_path, dict.fromkeys("ab", "train"))
         found = plan_training(data, TrainConfig(), USUAL)
         assert found.found.never_seen == ("cube",)
+
+    def test_structures_that_no_case_contains_are_refused(self, tmp_path):
+        for seed, name in enumerate("ab"):
+            hu, masks = make_scan(seed)
+            add_case(tmp_path, name, hu, np.zeros_like(masks))
+        finish(tmp_path, dict.fromkeys("ab", "train"))
+        with pytest.raises(DatasetError, match="a training case that contains a structure, got 2 cases without any; "):
+            plan(tmp_path, USUAL)
 
 
 class TestWritten:

@@ -26,6 +26,9 @@ anything coarser."""
 COARSER = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 """Spacings that are tried, relative to the finest."""
 
+MIXED = 1.5
+"""Factor between the slice distances of the scans, beyond which all are resampled to their median."""
+
 MIDDLE_WINDOW, WIDE_WINDOW = (-200.0, 300.0), (-1000.0, 1000.0)
 LEAST_BOTTOM_PIXELS, LEAST_LEVELS, MOST_LEVELS = 5, 2, 5
 """Least pixels along the shorter edge of the coarsest level, and limits of the number of levels."""
@@ -67,6 +70,21 @@ def grids_mm(found: Fingerprint) -> list[float]:
     coarsest = max(finest, min(COARSE_MM, thin / LEAST_PIXELS_ACROSS))
     edges = [finest * factor for factor in COARSER if finest * factor < 0.95 * coarsest]
     return list(dict.fromkeys(_rounded(edge) for edge in (*edges, coarsest)))
+
+
+def slice_spacing_of(found: Fingerprint, edge_mm: float) -> tuple[float | None, str]:
+    """Return the slice spacing of the grid in mm, None for the scans' own, and the reason.
+
+    Args:
+        found: The dataset's fingerprint.
+        edge_mm: In-plane spacing of the grid.
+    """
+    apart, (low, high) = found.spacing_mm[2], found.spacing_range_mm[2]
+    if apart < edge_mm / 3:
+        return edge_mm, f"slices {apart:.3g} mm apart are much finer than the pixels"
+    if high > MIXED * low:
+        return _rounded(apart), f"the scans' slices are {low:.3g} to {high:.3g} mm apart: one distance for all of them"
+    return None, f"the scans' own slices, {apart:.3g} mm apart"
 
 
 def _rounded(edge_mm: float) -> float:
@@ -114,10 +132,11 @@ def windows_of(known: Sequence[StructurePrint]) -> tuple[tuple[tuple[float, floa
     low, high = MIDDLE_WINDOW
     below = [one.name for one in known if one.hu[1] < low]
     above = [one.name for one in known if one.hu[1] > high]
-    for side, names in (("below", below), ("above", above)):
-        if len(names) > 1:
-            what = f"{len(names)} structures lie mostly {side} {low if side == 'below' else high:g} HU"
-            return (MIDDLE_WINDOW, WIDE_WINDOW), f"{what}, which one window of soft tissue shows as one grey"
+    alike = "which one window of soft tissue shows as one grey"
+    if len(below) > 1:
+        return (MIDDLE_WINDOW, WIDE_WINDOW), f"{len(below)} structures lie mostly below {low:g} HU, {alike}"
+    if len(above) > 1:
+        return (MIDDLE_WINDOW, WIDE_WINDOW), f"{len(above)} structures lie mostly above {high:g} HU, {alike}"
     outside = [*below, *above]
     if outside:
         return (MIDDLE_WINDOW,), f"soft tissue; only {outside[0]} lies outside, and its outline shows all the same"

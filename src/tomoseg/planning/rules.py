@@ -19,6 +19,7 @@ from tomoseg.planning.needs import (
     grids_mm,
     levels_of,
     neighbours_of,
+    slice_spacing_of,
     thin_mm,
     wanted_slices,
     windows_of,
@@ -212,11 +213,8 @@ def grid_choices(found: Fingerprint, size: Size) -> Iterator[Choice]:
     else:
         why = f"the scans have {ends}; thin structures ({thin:.3g} mm) are {thin / edge:.1f} pixels across"
     yield Choice("grid.spacing_mm", edge, why)
-    apart = found.spacing_mm[2]
-    if apart < edge / 3:
-        yield Choice("grid.slice_spacing_mm", edge, f"slices {apart:.3g} mm apart are much finer than the pixels")
-    else:
-        yield Choice("grid.slice_spacing_mm", None, f"the scans' own slices, {apart:.3g} mm apart")
+    apart, why = slice_spacing_of(found, edge)
+    yield Choice("grid.slice_spacing_mm", apart, why)
     box = " x ".join(f"{length:.0f}" for length in found.extent_mm)
     yield Choice("grid.crop", "body", f"air and table show nothing to learn; the body measures {box} mm")
 

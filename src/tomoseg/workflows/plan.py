@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import psutil
@@ -17,7 +18,7 @@ from tomoseg.checks.in_distribution import evenly_spread
 from tomoseg.config import TRAIN_PRESETS, GridConfig, PreprocessConfig, TrainConfig
 from tomoseg.datasets.cases import Case, mask_loader, read_case
 from tomoseg.datasets.splits import assign_splits
-from tomoseg.errors import ConfigError, DatasetError, TomosegError
+from tomoseg.errors import ConfigError, DatasetError, TomosegError, counted
 from tomoseg.files.atomic import write_whole_text
 from tomoseg.files.outputs import check_file
 from tomoseg.grid import body_box
@@ -26,7 +27,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.masks import BoxedMask, mask_in
 from tomoseg.planning.cost import StepCost, usual_cost
 from tomoseg.planning.fingerprint import MOST_LOOKED_AT, CasePrint, Fingerprint, case_print
-from tomoseg.planning.needs import channels_of, grids_mm, levels_of, pixels_of, wanted_slices
+from tomoseg.planning.needs import channels_of, grids_mm, levels_of, pixels_of, slice_spacing_of, wanted_slices
 from tomoseg.planning.outlook import outlook
 from tomoseg.planning.rules import (
     DEFAULT_MINUTES,
@@ -47,6 +48,7 @@ from tomoseg.workflows.datasets import open_dataset
 from tomoseg.workflows.preprocess import believed, preprocess_some
 
 OnCase = Callable[[int, int], None]
+SomeCase = TypeVar("SomeCase", Case, PreprocessedCase)
 GRID_SIZES = frozenset({"grid.mode", "grid.size", "grid.spacing_mm", "grid.slice_spacing_mm"})
 """Settings of which any given one keeps the grid from being planned."""
 
@@ -88,13 +90,18 @@ def plan(dataset: Path, asked: PlanRequest, on_case: OnCase = lambda done, total
         on_case: Called with the number of cases examined and the total number of cases.
 
     Raises:
-        DatasetError: If it is not a dataset, or has no training case.
+        DatasetError: If it is not a dataset, has no training case, or none of these contains a structure.
         ConfigError: If memory or minutes cannot hold any plan.
     """
     if (dataset / INDEX).is_file():
         found = plan_training(Preprocessed(dataset), TrainConfig(), asked, on_case)
     else:
         found = plan_preprocessing(dataset, PreprocessConfig(), asked, on_case)
+    if len(found.found.never_seen) == len(found.found.structures):
+        raise DatasetError(
+            f"{dataset}: expected a training case that contains a structure, got {counted(found.found.cases, 'case')} "
+            "without any; check that their masks are not empty"
+        )
     _check_minutes(found)
     return found
 
@@ -165,15 +172,16 @@ class _Opened:
         Raises:
             DatasetError: If none of them can be read.
         """
-        looked_at = [self.training[k] for k in evenly_spread(len(self.training), MOST_LOOKED_AT)]
-        found: list[CasePrint] = []
         failed: dict[str, str] = {}
-        for done, case in enumerate(looked_at, start=1):
+
+        def read(case: Case) -> CasePrint | None:
             try:
-                found.append(_print_of(case, self.labels))
+                return _print_of(case, self.labels)
             except TomosegError as error:
                 failed[case.name] = str(error)
-            on_case(done, len(looked_at))
+                return None
+
+        found = _prints(self.training, read, on_case)
         if not found:
             reason = next(iter(reversed(failed.values())), "there is no training case")
             raise DatasetError(
@@ -181,6 +189,21 @@ class _Opened:
             )
         annotated = {name: sum(name in case.annotated for case in self.training) for name in self.labels.names}
         return Fingerprint.of(found, annotated, len(self.training), len(self.validation)), failed
+
+
+def _prints(
+    cases: Sequence[SomeCase], read: Callable[[SomeCase], CasePrint | None], on_case: OnCase
+) -> list[CasePrint]:
+    """Return the prints of some cases, spread over all; of more, as long as none that could be read has a structure."""
+    spread = evenly_spread(len(cases), MOST_LOOKED_AT) if cases else []
+    found: list[CasePrint] = []
+    for done, k in enumerate([*spread, *sorted(set(range(len(cases))).difference(spread))], start=1):
+        if done > len(spread) and any(one.masks for one in found):
+            break
+        one = read(cases[k])
+        found += [] if one is None else [one]
+        on_case(done, max(done, len(spread)))
+    return found
 
 
 def _opened(dataset: Path, config: PreprocessConfig) -> _Opened:
@@ -194,7 +217,7 @@ def _opened(dataset: Path, config: PreprocessConfig) -> _Opened:
 
 def _slice_of(found: Fingerprint, edge_mm: float, view: str) -> tuple[int, int]:
     """Return the size of a view's slices on a grid in pixels."""
-    apart = found.spacing_mm[2] if found.spacing_mm[2] >= edge_mm / 3 else edge_mm
+    apart = slice_spacing_of(found, edge_mm)[0] or found.spacing_mm[2]
     x, y = pixels_of(found, edge_mm)
     first, second, _ = ordered((x, y, max(1, round(found.extent_mm[2] / apart))), view)
     return first, second
@@ -319,11 +342,7 @@ def _largest_view(shape: tuple[float, float, float], config: TrainConfig) -> flo
 def _fingerprint_of_preprocessed(
     data: Preprocessed, training: Sequence[PreprocessedCase], on_case: OnCase
 ) -> Fingerprint:
-    looked_at = [training[k] for k in evenly_spread(len(training), MOST_LOOKED_AT)]
-    read = []
-    for done, case in enumerate(looked_at, start=1):
-        read.append(_print_of_preprocessed(case, data.labels))
-        on_case(done, len(looked_at))
+    read = _prints(training, lambda case: _print_of_preprocessed(case, data.labels), on_case)
     annotated = {
         name: sum(channel in case.record.annotated for case in training)
         for channel, name in enumerate(data.labels.names)
