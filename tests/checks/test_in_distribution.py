@@ -11,6 +11,7 @@ from tomoseg.checks.in_distribution import (
     evenly_spread,
     measurements_of,
     out_of_distribution,
+    tissue_hu_of,
 )
 from tomoseg.notices import gathered
 from tomoseg.volume import Volume
@@ -34,10 +35,9 @@ def scan(spacing=(1.5, 1.5, 3.0), shape=(100, 120, 60), shift=0):
 
 def test_facts_by_hand():
     volume = scan()
-    found = measurements_of((volume.hu[:, :, k] for k in range(60)), volume.spacing_mm, volume.shape)
+    found = measurements_of(tissue_hu_of(volume.hu), volume.spacing_mm, volume.shape)
     assert found == ScanMeasurements((1.5, 1.5, 3.0), (150.0, 180.0, 180.0), (-100.0, 20.0, 300.0))
-    air = measurements_of([np.full((4, 4), -1000, np.int16)], (1, 1, 1), (4, 4, 4))
-    assert air.tissue_hu is None
+    assert tissue_hu_of(np.full((4, 4, 4), -1000, np.int16)) is None
 
 
 def test_a_range_goes_from_the_least_to_the_largest():

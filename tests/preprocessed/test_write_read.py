@@ -12,6 +12,7 @@ import pytest
 
 from tests.preprocessed.scans import box, make_case
 from tomoseg import masks as packed_masks
+from tomoseg.checks.in_distribution import out_of_distribution
 from tomoseg.config import GridConfig
 from tomoseg.errors import DatasetError, InputError, OutputError
 from tomoseg.files.atomic import whole_folder
@@ -20,8 +21,9 @@ from tomoseg.masks import BoxedMask
 from tomoseg.notices import Notice
 from tomoseg.preprocessed import read
 from tomoseg.preprocessed.format import CASE_RECORD, CT, MASKS, NATIVE, CaseRecord
-from tomoseg.preprocessed.read import OpenArrays, PreprocessedCase
+from tomoseg.preprocessed.read import OpenArrays, PreprocessedCase, range_of
 from tomoseg.preprocessed.write import write_case
+from tomoseg.volume import Volume
 
 NATIVE_GRID = GridConfig(mode="native", crop="none")
 HALF = GridConfig(mode="size", size=(4, 3), crop="none")
@@ -104,6 +106,35 @@ def test_a_record_from_before_slices_had_a_difficulty_still_loads(tmp_path, hu, 
     assert len(content.pop("difficulty")) == 5
     path.write_text(json.dumps(content))
     assert CaseRecord.load(path) == replace(case.record, difficulty=None)
+
+
+@pytest.mark.parametrize("view", ["axial", "coronal"])
+def test_the_tissue_is_that_of_the_scan_and_not_of_a_coarse_grid(tmp_path, view):
+    """Planes of tissue alternate with air: on a grid half as fine, nearly all is -480 HU, the mean of -1000 and 40."""
+    hu = np.full((8, 8, 8), -1000, np.int16)
+    hu[::2] = 40
+    hu[::2, 0], hu[::2, 1] = -60, 300  # an eighth each
+    coarse = GridConfig(mode="spacing", spacing_mm=2.0, crop="none", view=view)
+    case = replace(make_case(hu, {}, 1), volume=Volume.from_array(hu, np.eye(4)).seen(view))
+    found = write(tmp_path / "c", case, coarse)
+    assert found.ct().max() == -440  # the mean of -60, 300 and twice -1000
+    known = range_of([PreprocessedCase(tmp_path / "c", "train", OpenArrays(), view)])
+    assert known.tissue_hu == ((-60.0, -60.0), (40.0, 40.0), (300.0, 300.0))
+    assert out_of_distribution(Volume.from_array(hu, np.eye(4)), known) == ()
+
+
+def test_a_scan_of_air_has_no_tissue_and_an_older_record_that_of_its_grid(tmp_path):
+    for name, fill in (("air", -1000), ("tissue", 40)):
+        write(tmp_path / name, make_case(np.full(SHAPE, fill, np.int16), {}, 1), NATIVE_GRID)
+        path = tmp_path / name / CASE_RECORD
+        content = json.loads(path.read_text())
+        assert content["tissue_hu"] == ([] if name == "air" else [40.0, 40.0, 40.0])
+        if name == "tissue":
+            del content["tissue_hu"]
+            path.write_text(json.dumps(content))
+    cases = [PreprocessedCase(tmp_path / name, "train", OpenArrays()) for name in ("air", "tissue")]
+    assert cases[1].record.tissue_hu is None
+    assert range_of(cases).tissue_hu == ((40.0, 40.0),) * 3
 
 
 def test_the_spacing_of_the_grid_by_hand(tmp_path, hu, masks):
@@ -283,6 +314,8 @@ def test_a_block_that_does_not_unpack_is_told(tmp_path, hu, masks, monkeypatch):
         ('"difficulty": [', '"difficulty": ["easy",'),
         ('"difficulty": [\n  0.', '"difficulty": [\n  7.'),
         ('"difficulty": [', '"difficulty": 1, "warnings": ['),
+        ('"tissue_hu": [', '"tissue_hu": [0.5,'),
+        ('"tissue_hu": [', '"tissue_hu": ["soft",'),
         ("{", "["),
         ("}", ""),
     ],

@@ -254,7 +254,7 @@ class TestAgain:
         assert [(done.name, done.reused) for done in told] == [("s1", True), ("s2", True), ("s3", False)]
         assert [case.name for case in Preprocessed(out).cases] == ["s1", "s2", "s3"]
 
-    @pytest.mark.parametrize("key", ["difficulty", "parts", "contents"])
+    @pytest.mark.parametrize("key", ["difficulty", "parts", "contents", "tissue_hu"])
     def test_a_case_from_before_something_was_kept_is_written_anew(self, dataset, out, key):
         first = preprocess(dataset, out, CONFIG)
         path = out / CASES / "s1" / CASE_RECORD

@@ -6,7 +6,7 @@ Models are overconfident on scans outside of that range, so it is checked before
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,22 +108,39 @@ class ScanRange:
 
 
 def measurements_of(
-    slices: Iterable[Int16[np.ndarray, "x y"]], spacing_mm: Sequence[float], shape: Sequence[int]
+    tissue_hu: tuple[float, ...] | None, spacing_mm: Sequence[float], shape: Sequence[int]
 ) -> ScanMeasurements:
-    """Measure one scan.
+    """Return the measurements of one scan.
 
     Args:
-        slices: Some of its axial slices, in HU.
+        tissue_hu: Result of `tissue_hu_of`.
         spacing_mm: Its voxel spacing along x, y and z.
         shape: Its number of voxels along x, y and z.
     """
-    parts = [part[part > TISSUE_HU] for part in slices]
-    tissue = np.concatenate(parts) if parts else np.zeros(0)
     return ScanMeasurements(
         tuple(round(float(edge), 4) for edge in spacing_mm),
         tuple(round(float(n * edge), 1) for n, edge in zip(shape, spacing_mm, strict=True)),
-        tuple(round(float(hu), 1) for hu in np.percentile(tissue, PERCENTILES)) if tissue.size else None,
+        tissue_hu,
     )
+
+
+def tissue_hu_of(hu: Int16[np.ndarray, "x y z"], slices: int = SLICES_MEASURED) -> tuple[float, ...] | None:
+    """Measure `PERCENTILES` of the HU above `TISSUE_HU` in some axial slices; None if there are none.
+
+    Training and use both measure the scan's own voxels: on a coarse grid, air is averaged into the tissue at its edge.
+
+    Args:
+        hu: The scan in RAS+ order.
+        slices: Number of slices, evenly spread.
+
+    Example:
+        >>> tissue_hu_of(np.array([[[-1000, 0, 100]]], np.int16))
+        (5.0, 50.0, 95.0)
+    """
+    tissue = np.concatenate(
+        [part[part > TISSUE_HU] for part in (hu[:, :, k] for k in evenly_spread(hu.shape[2], slices))]
+    )
+    return tuple(round(float(value), 1) for value in np.percentile(tissue, PERCENTILES)) if tissue.size else None
 
 
 def evenly_spread(slices: int, count: int = SLICES_MEASURED) -> list[int]:
@@ -150,9 +167,7 @@ def out_of_distribution(
     Returns:
         One notice per difference, body part first: what was found, what was expected, what to do.
     """
-    found = measurements_of(
-        (volume.hu[:, :, k] for k in evenly_spread(volume.shape[2])), volume.spacing_mm, volume.shape
-    )
+    found = measurements_of(tissue_hu_of(volume.hu), volume.spacing_mm, volume.shape)
     texts = [
         *_other_tissue(found, trained_on),
         *_other_lengths("Voxels measure", found.spacing_mm, trained_on.spacing_mm, SPACING_FACTOR, averaged),

@@ -86,6 +86,7 @@ class CaseRecord:
         difficulty: Difficulty of each grid slice, 0 to 1 (`difficulty.py`); None in older records.
         parts: Parts of the body that the scan shows, as far as recognised (`checks/region.py`); None in older records.
         contents: SHA-256 of the case's arrays on disk; None in older records.
+        tissue_hu: `ScanMeasurements.tissue_hu` of the scan itself; empty if it shows no tissue, None in older records.
         turned_from: Size of the original scan for a case in another view (`turn.py`); None if `shape` and `affine` are
             the scan's own.
     """
@@ -104,6 +105,7 @@ class CaseRecord:
     difficulty: tuple[float, ...] | None = None
     parts: tuple[str, ...] | None = None
     contents: str | None = None
+    tissue_hu: tuple[float, ...] | None = None
     turned_from: ScanSize | None = None
 
     @property
@@ -158,6 +160,7 @@ class CaseRecord:
                 "placement": placement,
                 "difficulty": _difficulty(data.get("difficulty"), placement.shape[2]),
                 "parts": None if data.get("parts") is None else tuple(map(str, data["parts"])),
+                "tissue_hu": _tissue(data.get("tissue_hu")),
                 "turned_from": None if data.get("turned_from") is None else _size(**data["turned_from"]),
             }
             return cls(**{**data, **by_channel, **fixed})
@@ -188,6 +191,19 @@ def _difficulty(values: Any, slices: int) -> tuple[float, ...] | None:
     if len(values) != slices or not all(0 <= value <= 1 for value in values):
         raise ValueError(f"difficulty: expected {slices} values from 0 to 1")
     return tuple(values)
+
+
+def _tissue(values: Any) -> tuple[float, ...] | None:
+    """Return a record's HU of tissue.
+
+    Raises:
+        ValueError: If they are not three numbers, or none.
+    """
+    if values is None:
+        return None
+    if len(values) not in (0, 3):
+        raise ValueError("tissue_hu: expected three values")
+    return tuple(float(value) for value in values)
 
 
 @dataclass(frozen=True)

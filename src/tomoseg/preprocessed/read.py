@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import blosc2
 import numpy as np
 from jaxtyping import Float32, Int16, UInt8
 
-from tomoseg.checks.in_distribution import ScanRange, evenly_spread, measurements_of
+from tomoseg.checks.in_distribution import ScanRange, evenly_spread, measurements_of, tissue_hu_of
 from tomoseg.config import GridConfig
 from tomoseg.errors import DatasetError
 from tomoseg.grid import AIR_HU, slice_positions
@@ -24,7 +24,7 @@ from tomoseg.volume import as_axial, spacing_of
 
 ALL = slice(None)
 MOST_LOOKED_AT, SLICES_LOOKED_AT = 200, 4
-"""Number of cases, and of slices of each, from which the HU range of the dataset is taken."""
+"""Number of cases, and of grid slices of each, that are measured if older records lack the HU of tissue."""
 OPEN_FILES = 512
 """Number of arrays kept open; opening one costs more than reading a slice from it."""
 
@@ -296,7 +296,7 @@ class Preprocessed:
 
 
 def range_of(cases: Sequence[PreprocessedCase]) -> ScanRange:
-    """Return the range of the scans' properties; HU from a few slices of up to `MOST_LOOKED_AT` cases.
+    """Return the range of the scans' properties.
 
     Args:
         cases: At least one.
@@ -304,16 +304,9 @@ def range_of(cases: Sequence[PreprocessedCase]) -> ScanRange:
     looked_at = set(evenly_spread(len(cases), MOST_LOOKED_AT))
     measurements = []
     for number, case in enumerate(cases):
-        slices = _some_axial(case) if number in looked_at else ()
+        tissue = case.record.tissue_hu
+        if tissue is None and number in looked_at:
+            tissue = tissue_hu_of(as_axial(case.ct(), case.view), SLICES_LOOKED_AT)
         spacing_mm, shape = unordered(case.scan.spacing_mm, case.view), unordered(case.scan.shape, case.view)
-        measurements.append(measurements_of(slices, spacing_mm, shape))
+        measurements.append(measurements_of(tissue or None, spacing_mm, shape))
     return ScanRange.of(measurements, [case.record.parts or () for case in cases])
-
-
-def _some_axial(case: PreprocessedCase) -> Iterator[Int16[np.ndarray, "x y"]]:
-    """A few axial slices whatever the view: a few from the side may all pass by the spine."""
-    if case.view == "axial":
-        yield from (case.ct_slice(k) for k in evenly_spread(case.slices, SLICES_LOOKED_AT))
-        return
-    hu = as_axial(case.ct(), case.view)
-    yield from (hu[:, :, k] for k in evenly_spread(hu.shape[2], SLICES_LOOKED_AT))

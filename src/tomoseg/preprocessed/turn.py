@@ -94,4 +94,4 @@ def _turn_case(case: PreprocessedCase, view: ViewName, folder: Path, structures:
     )
     written = write_case(given, folder, GridConfig(mode="native", crop="none", view=view), keep_native=False, threads=1)
     scan = ScanSize(ordered(case.scan.shape, view), ordered(case.scan.spacing_mm, view))
-    replace(written, ceiling=record.ceiling, turned_from=scan).save(folder / CASE_RECORD)
+    replace(written, ceiling=record.ceiling, tissue_hu=record.tissue_hu, turned_from=scan).save(folder / CASE_RECORD)

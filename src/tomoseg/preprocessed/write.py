@@ -14,13 +14,14 @@ import blosc2
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
+from tomoseg.checks.in_distribution import tissue_hu_of
 from tomoseg.config import GridConfig
 from tomoseg.grid import Placement, mask_from_grid, mask_to_grid, place_grid, to_grid
 from tomoseg.masks import BoxedMask, add_mask, by_byte, packed_bytes
 from tomoseg.notices import Notice, by_weight
 from tomoseg.preprocessed.difficulty import rim_shares, slice_difficulties
 from tomoseg.preprocessed.format import CASE_RECORD, CHUNK_SLICES, COMPRESSION, CT, MASKS, NATIVE, CaseRecord
-from tomoseg.volume import Volume
+from tomoseg.volume import Volume, as_axial
 
 MaskLoader = Callable[[int], Bool[np.ndarray, "x y z"]]
 """Returns the mask of a channel on the scan's grid in RAS+ order; called from several threads."""
@@ -114,12 +115,14 @@ def write_case(case: CaseInput, folder: Path, config: GridConfig, *, keep_native
         packed = array.to_cframe()
         contents.update(packed)
         (folder / name).write_bytes(packed)
-    record = _record(case, placement, measured, contents.hexdigest())
+    record = _record(case, config, placement, measured, contents.hexdigest())
     record.save(folder / CASE_RECORD)
     return record
 
 
-def _record(case: CaseInput, placement: Placement, measured: dict[int, _Measured], contents: str) -> CaseRecord:
+def _record(
+    case: CaseInput, config: GridConfig, placement: Placement, measured: dict[int, _Measured], contents: str
+) -> CaseRecord:
     volume = case.volume
     return CaseRecord(
         name=case.name,
@@ -136,6 +139,7 @@ def _record(case: CaseInput, placement: Placement, measured: dict[int, _Measured
         parts=case.parts,
         difficulty=slice_difficulties((m.rim_shares for m in measured.values()), placement.shape[2]),
         contents=contents,
+        tissue_hu=tissue_hu_of(as_axial(volume.hu, config.view)) or (),
     )
 
 

@@ -346,7 +346,7 @@ def _existing(task: _Task, fingerprint: str) -> CaseRecord | None:
     except (DatasetError, IndexError):
         return None
     record = case.record
-    is_whole = None not in (record.difficulty, record.parts, record.contents)
+    is_whole = None not in (record.difficulty, record.parts, record.contents, record.tissue_hu)
     return record if record.fingerprint == fingerprint and is_whole else None
 
 
