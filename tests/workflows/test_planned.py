@@ -1,10 +1,10 @@
 import pytest
 
-from tests.training.tiny import make_dataset
+from tests.training.tiny import NATIVE, make_dataset
 from tests.workflows.predicting import make_model
 from tests.workflows.test_plan import dataset, short  # noqa: F401
 from tomoseg.config import TRAIN_PRESETS, GridConfig, NetworkConfig, PreprocessConfig, SamplingConfig, TrainConfig
-from tomoseg.errors import ConfigError
+from tomoseg.errors import ConfigError, DatasetError
 from tomoseg.models.folds import Folds, save_folds
 from tomoseg.settings import naming, save_config
 from tomoseg.training.run_folder import CONFIG, LAST, RunFolder
@@ -81,7 +81,7 @@ class TestTraining:
 
     def test_a_run_that_began_goes_on_with_its_settings(self, data, tmp_path):
         began = PRESET.model_copy(update={"batch_size": 5, "minutes": 2.0})
-        RunFolder(tmp_path / "run", began)
+        RunFolder(tmp_path / "run", began).save_settings()
         assert settings_in(tmp_path / "run") is None  # nothing has been learned yet
         (tmp_path / "run" / LAST).touch()
         settings, plan = planned_training(data.folder, tmp_path / "run", naming(TrainConfig(minutes=4.0), ("minutes",)))
@@ -94,7 +94,7 @@ class TestTraining:
         run = tmp_path / "run"
         given = naming(PRESET.model_copy(update=chosen), chosen)
         began = PRESET.model_copy(update={"batch_size": 5, "minutes": 2.0})
-        RunFolder(run / part, began)
+        RunFolder(run / part, began).save_settings()
         (run / part / LAST).touch()
         if "folds" in chosen:
             save_folds(Folds(2, {"a": 1, "b": 2}), run)
@@ -102,6 +102,16 @@ class TestTraining:
         assert (settings, plan) == (began.model_copy(update=chosen), None)
         save_config(settings.model_copy(update={"batch_size": 6}), run / CONFIG)
         assert planned_training(data.folder, run, given)[0].batch_size == 6
+
+    def test_folds_and_views_that_the_dataset_does_not_allow_are_refused_before_any_step(
+        self, data, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr("tomoseg.workflows.planned.plan_training", lambda *given: pytest.fail("planned"))
+        with pytest.raises(DatasetError, match="patients or more for 99 folds"):
+            planned_training(data.folder, tmp_path / "run", PRESET.model_copy(update={"folds": 99}))
+        coronal = make_dataset(tmp_path / "coronal", NATIVE.model_copy(update={"view": "coronal"})).folder
+        with pytest.raises(DatasetError, match="expected a dataset of axial slices"):
+            planned_training(coronal, tmp_path / "run", PRESET.model_copy(update={"views": ("axial", "coronal")}))
 
     @pytest.mark.parametrize("network", [NetworkConfig(dims=3), NetworkConfig(kind="swin_unetr", channels=(12, 24))])
     def test_blocks_and_transformers_are_not_planned(self, data, tmp_path, network):

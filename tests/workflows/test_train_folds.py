@@ -159,7 +159,7 @@ def test_other_patients_are_refused(run, tmp_path):
 def test_other_settings_are_refused(dataset, run):
     with pytest.raises(TrainingError, match="batch_size was 4 and is 2"):
         train_run(dataset, run[0], make_config(**FOLDS, batch_size=2))
-    assert load_config(TrainConfig, TrainConfig(), run[0] / "config.yaml") == make_config(**FOLDS)
+    assert load_config(TrainConfig(), run[0] / "config.yaml") == make_config(**FOLDS)
 
 
 def test_too_few_patients_and_too_few_folds_are_refused_before_anything_is_written(dataset, tmp_path, capsys):

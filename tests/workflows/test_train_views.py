@@ -5,18 +5,21 @@ import pytest
 import torch
 
 from tests.training.tiny import LABELS, NATIVE, SPLITS, add_case, finish, make_config, make_dataset, make_scan
-from tomoseg.config import GridConfig, NetworkConfig, OptimizerConfig, SamplingConfig
+from tomoseg.config import GridConfig, NetworkConfig, OptimizerConfig, SamplingConfig, TrainConfig
 from tomoseg.errors import ConfigError, DatasetError, TrainingError
 from tomoseg.inference.segment import open_predictor, preflight, segment
+from tomoseg.loss_kinds import LossConfig
 from tomoseg.masks import structure_mask
 from tomoseg.models.folder import load_model
 from tomoseg.models.views import load_views
 from tomoseg.options import Compute
 from tomoseg.preprocessed.read import Preprocessed, range_of
 from tomoseg.preprocessed.turn import turn
+from tomoseg.settings import load_config
 from tomoseg.training.listener import Listener
 from tomoseg.volume import Volume
-from tomoseg.workflows import course
+from tomoseg.workflows import course, train_views
+from tomoseg.workflows.one_run import train_one
 from tomoseg.workflows.train import train_run
 
 TORCH = Compute(engine="torch", precision="fp32", device="cpu")
@@ -126,6 +129,33 @@ def test_a_view_can_be_added(dataset, tmp_path):
     assert len(load_views(tmp_path)[0]) == 3
 
 
+def test_a_view_is_dropped_only_by_force(dataset, tmp_path):
+    three = make_config(**VIEWS | {"epochs": 1})
+    assert not train_run(dataset, tmp_path, three, Listener(should_stop=lambda: True)).finished  # in the first view
+    two = three.model_copy(update={"views": ("sagittal", "axial")})
+    expected = r"was started with, axial, coronal, sagittal, got sagittal, axial; .* with --force"
+    with pytest.raises(TrainingError, match=expected):
+        train_run(dataset, tmp_path, two)
+    assert load_config(TrainConfig(), tmp_path / "config.yaml") == three
+    assert train_run(dataset, tmp_path, two, force=True).finished
+    assert load_views(tmp_path)[1].folders == ("sagittal/best", "axial/best")
+
+
+def test_a_run_whose_first_view_was_killed_says_its_views(dataset, tmp_path, monkeypatch):
+    three = make_config(**VIEWS | {"epochs": 1})
+
+    def killed(*given, **named):
+        train_one(*given, **named)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_views, "train_one", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(dataset, tmp_path, three)
+    monkeypatch.undo()
+    with pytest.raises(TrainingError, match="was started with, axial, coronal, sagittal, got axial, coronal;"):
+        train_run(dataset, tmp_path, three.model_copy(update={"views": ("axial", "coronal")}))
+
+
 def test_a_warm_start_says_where_it_takes_a_network_of_another_view(dataset, run, tmp_path):
     told = []
     two = {"views": ("axial", "coronal"), "epochs": None, "steps": 1, "warm_start": run[0] / "axial"}
@@ -137,8 +167,8 @@ def test_a_warm_start_says_where_it_takes_a_network_of_another_view(dataset, run
 
 
 def test_a_scan_like_those_of_training_is_like_them_for_models_without_an_axial_view(tmp_path):
-    # pixels as in the scans: wider ones would mix air into the tissue at its edges
-    grid = GridConfig(mode="spacing", spacing_mm=1.0, slice_spacing_mm=3.0, crop="none")
+    # pixels much wider than those of the scans mix air into the tissue at its edges
+    grid = GridConfig(mode="spacing", spacing_mm=3.0, slice_spacing_mm=6.0, crop="none")
     for seed, (name, split) in enumerate(SPLITS.items()):
         add_case(tmp_path / "data", name, *make_scan(seed), grid, spacing_mm=(1.0, 1.0, 6.0), native=split != "train")
     data = finish(tmp_path / "data", SPLITS, grid=grid).folder
@@ -177,6 +207,14 @@ def test_what_does_not_go_with_views(dataset, tmp_path, changes, message):
     with pytest.raises(ConfigError, match=message):
         train_run(dataset, tmp_path / "run", make_config(**VIEWS | changes))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", [{}, {"folds": 2}, {"views": ("axial", "coronal")}])
+def test_settings_that_the_dataset_does_not_allow_leave_no_run(dataset, tmp_path, kind):
+    settings = make_config(loss=LossConfig(weights={"spleen": 2.0}), **kind)
+    with pytest.raises(ConfigError, match=r"loss\.weights: expected one of"):
+        train_run(dataset, tmp_path / "run", settings)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_other_runs_and_datasets_are_refused(dataset, run, tmp_path):

@@ -86,10 +86,11 @@ def begin(run: Run, folder: RunFolder, listener: Listener, saved: dict[str, Any]
     """
     for message in warnings_of(run):
         listener.on_warning(message)
-    environment = environment_of(run.device, run.dtype, run.ranks.count)
-    folder.save_environment(environment)
     if saved is not None:
         run.restore(saved)
+    environment = environment_of(run.device, run.dtype, run.ranks.count)
+    folder.save_settings()
+    folder.save_environment(environment)
     listener.on_begin(Beginning(run.facts(), environment, list(run.state.history), str(run.budget)))
 
 
@@ -143,7 +144,8 @@ def take_step(run: Run, parts: Sequence[Batch]) -> tuple[float, float]:
     state = run.state
     run.seed_step()
     moved = [part.to(run.device) for part in parts]
-    annotated = run.ranks.all_gather_values([part.annotated_voxels() for part in moved], run.device).sum(dim=0)
+    voxels = [Targets(part.packed, part.annotated).annotated_voxels() for part in moved]
+    annotated = run.ranks.all_gather_values(voxels, run.device).sum(dim=0)
     state.optimizer.zero_grad(set_to_none=True)
     total = 0.0
     for part, annotated_in_part in zip(moved, annotated, strict=True):

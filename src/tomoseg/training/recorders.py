@@ -123,9 +123,9 @@ def recorders_beside(listener: Listener, run: Path, config: TrainConfig, picture
             closing.push(_closing(one))
 
         def on_begin(beginning: Beginning) -> None:
+            listener.on_begin(beginning)
             for one in recorders:
                 one.begin(run, config)
-            listener.on_begin(beginning)
 
         def on_step(step: StepReport) -> None:
             at = (step.epoch - 1) * step.steps + step.step

@@ -20,7 +20,8 @@ from __future__ import annotations
 import io
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from tomoseg.errors import TrainingError
 from tomoseg.files.atomic import whole_file
 from tomoseg.models.folder import Model, save_model
 from tomoseg.settings import Role, load_config, roles, save_config
+from tomoseg.training.listener import Beginning, Listener
 from tomoseg.version import __version__
 
 CONFIG, ENVIRONMENT, METRICS, LAST, BEST = (
@@ -61,13 +63,15 @@ class RunFolder:
     """
 
     def __init__(self, folder: Path, config: TrainConfig, *, force: bool = False, writes: bool = True) -> None:
-        self.folder, self._writes = folder, writes
+        self.folder, self._config, self._writes = folder, config, writes
         begun = (folder / LAST).exists() and (folder / CONFIG).exists()  # else nothing has been trained yet
         if begun and not force:
-            self._check_same(load_config(TrainConfig, TrainConfig(), folder / CONFIG), config)
-        if writes:
-            with whole_file(folder / CONFIG) as aside:
-                save_config(config, aside)
+            self._check_same(load_config(TrainConfig(), folder / CONFIG), config)
+
+    def save_settings(self) -> None:
+        """Write the settings, once nothing else refuses them."""
+        if self._writes:
+            save_settings(self._config, self.folder)
 
     def save_environment(self, environment: Mapping[str, object]) -> None:
         """Write versions, device and precision."""
@@ -122,6 +126,27 @@ class RunFolder:
                 f"{self.folder}: expected the settings of the run in this folder, got others: "
                 f"{'; '.join(changed)}; use its settings or another folder, or continue with --force"
             )
+
+
+def save_settings(config: TrainConfig, folder: Path) -> None:
+    """Replace the settings of a run, atomically."""
+    with whole_file(folder / CONFIG) as aside:
+        save_config(config, aside)
+
+
+def saving_first(told: Listener, save: Callable[[], None]) -> Listener:
+    """Return a listener that first saves the records of a run of several networks, once one has refused nothing.
+
+    Args:
+        told: Callbacks of training.
+        save: Saves the records.
+    """
+
+    def on_begin(beginning: Beginning) -> None:
+        save()
+        told.on_begin(beginning)
+
+    return replace(told, on_begin=on_begin)
 
 
 def run_name(folder: Path) -> str:

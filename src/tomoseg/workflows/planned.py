@@ -16,7 +16,7 @@ from tomoseg.training.weights import fitted_to
 from tomoseg.workflows.one_run import started_from
 from tomoseg.workflows.plan import GRID_SIZES, OnCase, PlanRequest, check_asked, plan_preprocessing, plan_training
 from tomoseg.workflows.run_kinds import settings_in
-from tomoseg.workflows.train_views import check_run
+from tomoseg.workflows.train_views import check_dataset, check_run
 
 ANY_MEMORY = 2**60
 """Memory limit for planning a grid, which does not depend on the memory of the machine that preprocesses."""
@@ -86,12 +86,13 @@ def planned_training(
     check_run(output, config)
     begun = settings_in(output)
     if begun is not None:
-        there = load_config(TrainConfig, TRAIN_PRESETS["default"], begun)
+        there = load_config(TRAIN_PRESETS["default"], begun)
         return chosen_over(there, config), None
     network = config.network
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 or network.dims == 3 or network.kind != "unet":
         return config, None
     data = Preprocessed(preprocessed)
+    check_dataset(data, config)
     given = config
     if config.warm_start is not None:
         fitted = fitted_to(config, started_from(config.warm_start, output, data.grid.view))

@@ -19,12 +19,11 @@ from tomoseg.models.folds import FOLDS, MADE, OUT_OF_FOLD, Folds, part_of, read_
 from tomoseg.models.views import Fusion, save_fusion
 from tomoseg.options import Compute
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
-from tomoseg.settings import save_config
 from tomoseg.training.folds import assign_folds, fold_of
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.listener import Listener, TrainingOutcome
 from tomoseg.training.ranks import Ranks
-from tomoseg.training.run_folder import BEST, CONFIG, FILES
+from tomoseg.training.run_folder import BEST, CONFIG, FILES, save_settings, saving_first
 from tomoseg.workflows.one_run import train_one
 from tomoseg.workflows.run_kinds import OF_VIEWS, ONE, kind_in
 
@@ -109,29 +108,24 @@ def train_folds(
     """
     assert config.folds is not None  # checked by the caller
     folds = _dealt(data, output, config.folds, config.seed)
-    if ranks.is_first:
+
+    def save() -> None:
         save_folds(folds, output)
-    own = config.model_copy(update={"folds": None})
+        save_settings(config, output)
+
+    own, saving = config.model_copy(update={"folds": None}), saving_first(told, save)
     best: list[float | None] = []
     for fold in folds.numbers:
         if ranks.is_first:
             told.on_part(f"Fold {fold} of {folds.count}")
         own_data = fold_of(data, folds.cases, fold)
-        outcome = train_one(own_data, part_of(output, fold), own, told, loss, ranks, force=force)
+        outcome = train_one(own_data, part_of(output, fold), own, saving, loss, ranks, force=force)
         best.append(outcome.best_dice)
-        if ranks.is_first:
-            _save_config(config, output)
         if not (outcome.finished and _kept_out_of_fold(own_data, output, fold, own, told, ranks)):
             return TrainingOutcome(False, outcome.history, outcome.best_dice, tuple(best))
     if ranks.is_first:
         save_fusion(_together(output, folds), output)
     return TrainingOutcome(True, outcome.history, _mean(best), tuple(best))
-
-
-def _save_config(config: TrainConfig, output: Path) -> None:
-    """Save the settings, once a fold has begun with them and so has refused settings that differ from the run's."""
-    with whole_file(output / CONFIG) as aside:
-        save_config(config, aside)
 
 
 def _dealt(data: Preprocessed, output: Path, count: int, seed: int) -> Folds:

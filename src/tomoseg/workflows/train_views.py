@@ -16,20 +16,20 @@ from pathlib import Path
 
 import numpy as np
 
-from tomoseg.config import TrainConfig
+from tomoseg.config import TRAIN_PRESETS, TrainConfig
 from tomoseg.errors import ConfigError, DatasetError, TrainingError
-from tomoseg.files.atomic import whole_file
 from tomoseg.files.outputs import begin_folder
 from tomoseg.models.folder import VIEWS, load_model
 from tomoseg.models.views import Fusion, save_fusion
 from tomoseg.options import Compute
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.preprocessed.turn import turn
-from tomoseg.settings import save_config
+from tomoseg.settings import load_config
+from tomoseg.training.folds import assign_folds
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.listener import Listener, TrainingOutcome
 from tomoseg.training.ranks import Ranks
-from tomoseg.training.run_folder import BEST, CONFIG, FILES
+from tomoseg.training.run_folder import BEST, CONFIG, FILES, save_settings, saving_first
 from tomoseg.views import ViewName
 from tomoseg.workflows.fuse import weigh
 from tomoseg.workflows.one_run import train_one
@@ -118,13 +118,13 @@ def train_views(
     Raises:
         DatasetError: If the dataset is not of axial view or cannot be used.
         OutputError: If the run folder cannot be written.
-        TrainingError: If the run in the folder has other settings, the loss is not finite, or a process is lost.
+        TrainingError: If the run in the folder has other settings or more views, the loss is not finite, or a process
+            is lost.
     """
-    if data.grid.view != "axial":
-        raise DatasetError(
-            f"{data.folder}: expected a dataset of axial slices, from which the other views are made, got "
-            f"{data.grid.view} ones; preprocess without --grid.view"
-        )
+    check_dataset(data, config)
+    if not force:
+        _check_no_view_is_dropped(output, config)
+    saving = saving_first(told, partial(save_settings, config, output))
     best: dict[str, float | None] = {}
     for number, view in enumerate(config.views, start=1):
         if ranks.is_first:
@@ -132,15 +132,45 @@ def train_views(
         of_view = data if view == "axial" else _turned(data, view, output, told, ranks)
         if of_view is None:
             return TrainingOutcome(False, [], None, views=best)
-        outcome = train_one(of_view, output / view, config.of_view(view), told, loss, ranks, force=force)
+        outcome = train_one(of_view, output / view, config.of_view(view), saving, loss, ranks, force=force)
         best[view] = outcome.best_dice
-        if ranks.is_first:
-            with whole_file(output / CONFIG) as aside:
-                save_config(config, aside)
         if not outcome.finished:
             return TrainingOutcome(False, outcome.history, outcome.best_dice, views=best)
     together = ranks.first(_together(data, output, config, told) if ranks.is_first else None)
     return TrainingOutcome(True, outcome.history, together, views=best)
+
+
+def check_dataset(data: Preprocessed, config: TrainConfig) -> None:
+    """Refuse a dataset that folds or views cannot be made of, before any work.
+
+    Raises:
+        DatasetError: If it is not of axial view for views, or has fewer patients than folds.
+    """
+    if config.folds is not None:
+        assign_folds(data, config.folds, config.seed)
+    if config.views and data.grid.view != "axial":
+        raise DatasetError(
+            f"{data.folder}: expected a dataset of axial slices, from which the other views are made, got "
+            f"{data.grid.view} ones; preprocess without --grid.view"
+        )
+
+
+def _check_no_view_is_dropped(output: Path, config: TrainConfig) -> None:
+    """Refuse fewer views than the run was started with; views may be added.
+
+    Raises:
+        ConfigError: If the run's settings cannot be read.
+        TrainingError: If a view is missing.
+    """
+    if kind_in(output) is None or not (output / CONFIG).is_file():
+        return
+    before = load_config(TRAIN_PRESETS["default"], output / CONFIG).views
+    if not set(before) <= set(config.views):
+        raise TrainingError(
+            f"{output}: expected the views that the run in this folder was started with, {', '.join(before)}, got "
+            f"{', '.join(config.views)}; give all of them or another run folder, or leave some out of the model with "
+            "--force"
+        )
 
 
 def _turned(data: Preprocessed, view: ViewName, output: Path, told: Listener, ranks: Ranks) -> Preprocessed | None:
