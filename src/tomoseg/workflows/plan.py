@@ -48,7 +48,7 @@ from tomoseg.workflows.datasets import open_dataset
 from tomoseg.workflows.preprocess import believed, preprocess_some
 
 OnCase = Callable[[int, int], None]
-SomeCase = TypeVar("SomeCase", Case, PreprocessedCase)
+SomeCase = TypeVar("SomeCase")
 GRID_SIZES = frozenset({"grid.mode", "grid.size", "grid.spacing_mm", "grid.slice_spacing_mm"})
 """Settings of which any given one keeps the grid from being planned."""
 
@@ -195,7 +195,7 @@ def _prints(
     cases: Sequence[SomeCase], read: Callable[[SomeCase], CasePrint | None], on_case: OnCase
 ) -> list[CasePrint]:
     """Return the prints of some cases, spread over all; of more, as long as none that could be read has a structure."""
-    spread = evenly_spread(len(cases), MOST_LOOKED_AT) if cases else []
+    spread: list[int] = evenly_spread(len(cases), MOST_LOOKED_AT) if cases else []
     found: list[CasePrint] = []
     for done, k in enumerate([*spread, *sorted(set(range(len(cases))).difference(spread))], start=1):
         if done > len(spread) and any(one.masks for one in found):
