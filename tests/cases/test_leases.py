@@ -4,7 +4,9 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
+import psutil
 import pytest
 
 from tomoseg.cases import leases as module
@@ -75,6 +77,42 @@ def test_a_dead_process_of_this_machine_need_not_be_waited_for(leases, tmp_path)
     of_a_dead_process(tmp_path, "a.1")
     assert leases.at_work() == []
     assert Leases(tmp_path).claim("a")
+
+
+CLAIMS = """
+import signal, sys
+from pathlib import Path
+from tomoseg.cases.leases import Leases
+Leases(Path(sys.argv[1])).claim("a")
+if sys.argv[2:]:
+    signal.raise_signal(signal.SIGSTOP)
+"""
+
+
+@contextmanager
+def claimed_by_another(folder, state, *words):
+    """A process that claims a case and is then in that state; its parent, this process, takes no note of its end."""
+    with subprocess.Popen([sys.executable, "-c", CLAIMS, str(folder), *words]) as process:
+        until = time.monotonic() + 60
+        while psutil.Process(process.pid).status() != state and time.monotonic() < until:
+            time.sleep(0.01)
+        yield process
+        process.kill()
+
+
+def test_a_dead_process_whose_parent_takes_no_note_need_not_be_waited_for(leases, tmp_path):
+    with claimed_by_another(tmp_path, psutil.STATUS_ZOMBIE):
+        assert leases.last("a").number == 1
+        assert leases.at_work() == []
+        assert leases.claim("a")
+
+
+def test_a_stopped_process_may_go_on_and_has_its_lease_until_it_expires(leases, tmp_path):
+    with claimed_by_another(tmp_path, psutil.STATUS_STOPPED, "and stops") as process:
+        assert [one.pid for one in leases.at_work()] == [process.pid]
+        assert not leases.claim("a")
+        grow_old(tmp_path, "a.1")
+        assert leases.claim("a")
 
 
 def test_a_case_that_was_given_back_counts_as_no_try(leases, tmp_path):

@@ -187,9 +187,16 @@ class Leases:
             for number in range(1, numbers.get(name, 0) + 1):
                 self._lease(name, number).unlink(missing_ok=True)
 
-    def at_work(self) -> list[Lease]:
-        """Return the live leases of cases that have not ended."""
-        ended, now = self.ended(), self.now()
+    def at_work(self, now: float | None = None) -> list[Lease]:
+        """Return the live leases of cases that have not ended.
+
+        Args:
+            now: The time in seconds since 1970; if omitted, that of the file system's clock, as `now` returns it.
+
+        Raises:
+            OutputError: If `now` is omitted and the folder cannot be written to.
+        """
+        ended, now = self.ended(), self.now() if now is None else now
         found = (self._read(name, number, now) for name, number in self._numbers().items() if name not in ended)
         return [one for one in found if one is not None and one.is_live]
 
@@ -260,7 +267,7 @@ class Leases:
             return Lease(name, number, "", 0, False, True)
         pid = content.get("pid")
         pid = pid if isinstance(pid, int) else 0
-        is_gone = content.get("counted_by") == _counted_by() and not psutil.pid_exists(pid)
+        is_gone = content.get("counted_by") == _counted_by() and _has_ended(pid)
         is_live = abs(now - touched) < LEASE_SECONDS and not is_gone
         return Lease(name, number, str(content.get("host", "")), pid, is_live, mark=str(content.get("mark", "")))
 
@@ -273,6 +280,14 @@ class Leases:
 
 def _of_this_process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "counted_by": _counted_by()}
+
+
+def _has_ended(pid: int) -> bool:
+    """Return whether a process has ended, even if its parent has not taken note; one that is stopped may go on."""
+    try:
+        return psutil.Process(pid).status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+    except (psutil.NoSuchProcess, ValueError):
+        return True
 
 
 @cache

@@ -20,7 +20,9 @@ HISTORY, SUMMARY = "history.png", "summary.html"
 def course_beside(
     listener: Listener, run: Path, labels: LabelSet, config: TrainConfig, noticed: Sequence[Notice] = ()
 ) -> Listener:
-    """Return a listener that also draws the course of the run, after each validation.
+    """Return a listener that also draws the course of the run, after each validation and when it is resumed.
+
+    An epoch's state is saved before the epoch is drawn, so a run that ended in between has a drawing to make up for.
 
     Args:
         listener: Callbacks for progress, and for stopping early.
@@ -33,27 +35,32 @@ def course_beside(
     facts: dict[str, object] = {}
     environment: dict[str, object] = {}
 
+    def draw(shown: Sequence[Mapping[str, Any]]) -> None:
+        said = {**facts, **_of_curriculum(shown[-1]), **environment}
+        draw_history(shown, run / HISTORY, config.lang)
+        write_run_page(shown, labels, config, said, run / HISTORY, run / SUMMARY, noticed)
+
     def on_begin(beginning: Beginning) -> None:
         history[:] = beginning.history
         facts.update(beginning.facts)
         environment.update(beginning.environment)
+        if shown := _shown(history):
+            draw(shown)
         listener.on_begin(beginning)
 
     def on_epoch(record: dict[str, Any]) -> None:
         history.append(record)
-        if _is_time(history):
-            said = {**facts, **_of_curriculum(record), **environment}
-            draw_history(history, run / HISTORY, config.lang)
-            write_run_page(history, labels, config, said, run / HISTORY, run / SUMMARY, noticed)
+        if _shown(history) == history:
+            draw(history)
         listener.on_epoch(record)
 
     return replace(listener, on_begin=on_begin, on_epoch=on_epoch)
 
 
-def _is_time(history: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether to draw: after each validation, or after each epoch before the first one."""
-    validated = ["validation_loss" in record for record in history]
-    return validated[-1] or not any(validated)
+def _shown(history: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return the epochs that are drawn: up to the last validation, or all before the first one."""
+    validated = [number for number, record in enumerate(history, start=1) if "validation_loss" in record]
+    return history[: validated[-1]] if validated else history
 
 
 def _of_curriculum(record: Mapping[str, Any]) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from tomoseg.models.folder import load_model
 from tomoseg.options import Compute
 from tomoseg.pictures.panel import best_slice, draw_panel
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
-from tomoseg.training.listener import Listener
+from tomoseg.training.listener import Beginning, Listener
 from tomoseg.training.run_folder import BEST
 from tomoseg.workflows.watched_run import picture_path
 
@@ -62,6 +62,8 @@ def check_pictures(labels: LabelSet, config: TrainConfig) -> None:
 def pictures_beside(listener: Listener, run: Path, data: Preprocessed, config: TrainConfig) -> Listener:
     """Return a listener that also draws the chosen structures with each model that is kept.
 
+    An epoch's state is saved before its pictures are drawn; those that are missing are drawn when the run is resumed.
+
     Args:
         listener: Callbacks for progress, and for stopping early.
         run: The run folder.
@@ -76,12 +78,16 @@ def pictures_beside(listener: Listener, run: Path, data: Preprocessed, config: T
     if not looks:
         return listener
 
+    def on_begin(beginning: Beginning) -> None:
+        if beginning.history and (missing := _missing(looks, run, beginning.history[-1]["epoch"])):
+            _draw(missing, run, config, beginning.history[-1])
+        listener.on_begin(beginning)
+
     def on_epoch(record: dict[str, Any]) -> None:
-        if "validation_loss" in record:
-            _draw(looks, run, config, record["epoch"])
+        _draw(looks, run, config, record)
         listener.on_epoch(record)
 
-    return replace(listener, on_epoch=on_epoch)
+    return replace(listener, on_begin=on_begin, on_epoch=on_epoch)
 
 
 def _looks(cases: Sequence[PreprocessedCase], labels: LabelSet, names: Sequence[str]) -> list[_Look]:
@@ -95,9 +101,15 @@ def _looks(cases: Sequence[PreprocessedCase], labels: LabelSet, names: Sequence[
     return looks
 
 
-def _draw(looks: Sequence[_Look], run: Path, config: TrainConfig, epoch: int) -> None:
+def _missing(looks: Sequence[_Look], run: Path, epoch: int) -> list[_Look]:
+    return [look for look in looks if not picture_path(run, look.structure, epoch).exists()]
+
+
+def _draw(looks: Sequence[_Look], run: Path, config: TrainConfig, record: Mapping[str, Any]) -> None:
     """Draw the prediction of the best model, if it is of this epoch."""
-    model = load_model(run / BEST)
+    if "validation_loss" not in record:
+        return
+    model, epoch = load_model(run / BEST), record["epoch"]
     if model.record.provenance.get("epoch") != epoch:
         return
     predictor = Predictor(model, Compute(engine="torch", device=config.device, precision=config.precision))
