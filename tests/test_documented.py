@@ -9,6 +9,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from tests.test_results_page import anchor
 from tomoseg.bodies.config import BodyConfig
 from tomoseg.cli import COMMANDS, main
 from tomoseg.config import PreprocessConfig, TrainConfig
@@ -86,6 +87,20 @@ def test_a_page_has_text_and_its_links_lead_somewhere(page):
     assert text.strip()
     links = re.findall(r"\]\(([^)\s#]+)[^)]*\)", re.sub(r"```.*?```", "", text, flags=re.S))
     dead = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert dead == []
+
+
+def _without_blocks(page: Path) -> str:
+    return re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_its_links_to_headings_lead_to_one(page):
+    dead = []
+    for target, wanted in re.findall(r"\]\(([^)\s#]*)#([^)\s]+)\)", _without_blocks(page)):
+        if "://" not in target:
+            headings = re.findall(r"^#+ (.+)$", _without_blocks(page.parent / target if target else page), re.M)
+            dead += [f"{target}#{wanted}"] * (wanted not in map(anchor, headings))
     assert dead == []
 
 
