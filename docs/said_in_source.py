@@ -2,7 +2,8 @@
 
 A sentence (of an error, a notice, a warning, a finding) is composed in English where something is known, and may travel
 through records before anybody reads it. So the catalogue has its patterns: `expected {1} axes, got {2}; pass one
-volume`, with `{2:text}` where a pattern of its own stands in it.
+volume`. Where a value is English itself, that has a pattern of its own: whatever literal of the source reads as English
+is found, be it handed to an error or to a function, kept in a table or returned in a tuple.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Text = str | tuple[str, str]
 HOLE, PART = "\0", "\1"
 """In a pattern that is being made: a value, and one that has patterns of its own."""
 
-MOST_PATTERNS = 8
+MOST_PATTERNS = 4
 """Of one sentence; where there would be more, parts become patterns of their own."""
 
 AT = {
@@ -37,9 +38,39 @@ AT = {
     "Finding.error": 1,
     "Finding.warning": 1,
     "Choice": 2,
+    "Mark": 0,
     "DatasetPlan": 4,
 }
-"""Whose argument is a sentence, and which."""
+"""Whose argument is a sentence, and which. Other literals are found by how they read."""
+
+UNSAID = {
+    *("say", "say_many", "later", "all_later"),  # texts that are found by themselves
+    *("arg", "Field", "ArgumentParser", "add_argument", "APIRouter", "get", "post", "put", "delete", "patch", "head"),
+    *("compile", "search", "fullmatch", "match", "sub", "split", "findall", "getLogger", "TypeVar", "NewType"),
+    *("execute", "executemany", "executescript", "Literal", "removeprefix", "startswith", "filterwarnings"),
+}
+"""What is given literals that nobody reads as a message: help, which is English, patterns and statements of SQL."""
+
+UNREAD = (
+    "bodies/kinds.py",  # patterns of names
+    "language/",
+    "notices.py",
+    "pictures/structure_names.py",
+    "files/label_tables.py",  # what stands in files
+    "files/meshes.py",
+    "files/itk/seg_nrrd.py",
+    "files/itk/write_metaimage.py",
+    "server/renumbering.py",
+    "cli/__init__.py",  # help
+    "formats.py",
+    "loss_kinds.py",
+    "network_kinds.py",
+    "postprocess/step_kinds.py",
+)
+"""Modules in which literals are no messages, unless they are handed to an error."""
+
+UNREAD_TABLES = {"MEMORY", "THREADS", "unusable", "OF_ANOTHER", "TYPES"}
+"""Constants with what messages of others are known by."""
 
 OURS = {
     "KeyError",
@@ -99,14 +130,24 @@ def sentences(modules: Iterable[tuple[Path, str]]) -> dict[str, list[Path]]:
             if isinstance(node, ast.FunctionDef):
                 functions.setdefault(node.name, []).append((module, node))
     found: dict[str, list[Path]] = {}
-    for path, module in read:
-        reader = _Reader(module, functions)
-        for made in (*reader.said(), *sorted(reader.parts)):
+    seen: set[int] = set()
+    names = frozenset(_names_of_kinds(module for _, module in read))
+    readers = [(path, _Reader(module, functions, names, seen)) for path, module in read]
+    texts = [(path, reader, list(reader.said())) for path, reader in readers]
+    for path, reader, said in texts:
+        others = [] if any(f"tomoseg/{one}" in path.as_posix() for one in UNREAD) else reader.others()
+        for made in (*said, *others, *sorted(one for one in reader.parts if ODD.search(one) is None)):
             for pattern in _numbered(made):
                 places = found.setdefault(pattern, [])
                 if path not in places:
                     places.append(path)
     return found
+
+
+def _names_of_kinds(modules: Iterable[ast.Module]) -> Iterator[str]:
+    for node in (node for module in modules for node in ast.walk(module)):
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal":
+            yield from (str(one.value) for one in ast.walk(node.slice) if isinstance(one, ast.Constant))
 
 
 def _numbered(made: str) -> Iterator[str]:
@@ -116,7 +157,44 @@ def _numbered(made: str) -> Iterator[str]:
         return
     numbers = iter(range(1, 100))
     escaped = made.replace("{", "{{").replace("}", "}}")
-    yield re.sub("[\0\1]", lambda at: f"{{{next(numbers)}{':text' if at[0] == PART else ''}}}", escaped)
+    yield re.sub("[\0\1]", lambda _: f"{{{next(numbers)}}}", escaped)
+
+
+def _is_unread(node: ast.AST) -> bool:
+    """Whether literals in an expression are no messages."""
+    match node:
+        case ast.Expr(value=ast.Constant()) | ast.Compare() | ast.arg():
+            return True  # a docstring, what is sought, an annotation
+        case ast.Subscript(value=ast.Name(id=name)):
+            return name[0].isupper()  # a type
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name.strip("_") in UNREAD_TABLES
+        case ast.keyword(arg=name):
+            return name in {"help", "description", "summary", "pattern"}
+        case ast.Call():
+            return _called(node) in UNSAID | OURS
+    return False
+
+
+def _called(call: ast.Call) -> str:
+    return ast.unparse(call.func).split(".")[-1]
+
+
+WORD = re.compile(r"(?<![\w/.`'\"$<>{-])[A-Za-z][a-z']+(?![\w/=_-])")
+BEGINS = re.compile(r"(?:an?|the|no|not|its|another|other|some|all|each) ")
+ODD = re.compile(
+    r"\\|\(\?|\w\|\w|^[^\w\0\1]*[A-Z]{3,}[ (]|\n|^[a-z_]+ = |\b(?:WHERE|EXISTS|NULL|CASE)\b|'none'|creation-|et al\."
+)
+
+
+def _reads_as_english(made: str) -> bool:
+    """Whether a literal is a sentence or a phrase, not a pattern, a statement, a name or a kind of notice."""
+    words = WORD.findall(made)
+    if ODD.search(made) is not None:
+        return False
+    return len(words) >= (2 if BEGINS.match(made) or "expected" in words else 3) or made.startswith(
+        ("a ", "an ", "use ")
+    )
 
 
 def _letters(made: str) -> int:
@@ -129,6 +207,8 @@ class _Reader:
 
     module: ast.Module
     functions: dict[str, list[tuple[ast.Module, ast.FunctionDef]]]
+    names: frozenset[str] = frozenset()
+    seen: set[int] = field(default_factory=set)
     parts: set[str] = field(default_factory=set)
 
     def said(self) -> Iterator[str]:
@@ -141,13 +221,35 @@ class _Reader:
                     yield from self.patterns(text, function, 0) or ()
             yield from self._said_in(child, child if isinstance(child, ast.FunctionDef) else function)
 
+    def others(self) -> Iterator[str]:
+        """Whatever else reads as English."""
+        yield from self._others_in(self.module, None)
+
+    def _others_in(self, node: ast.AST, function: ast.FunctionDef | None) -> Iterator[str]:
+        if _is_unread(node):
+            return
+        if id(node) not in self.seen and isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp):
+            found = self.patterns(node, function, 0) or ()
+            yield from (text for text in found if text not in self.names and _reads_as_english(text))
+        if id(node) not in self.seen and isinstance(node, ast.Call) and _called(node) == "counted":
+            yield from self._returned(node, function, 0) or ()
+        if isinstance(node, ast.Call) and _called(node) == "counted":
+            return
+        left_out = [getattr(node, name, None) for name in ("annotation", "returns")]
+        if isinstance(node, ast.Call) and (at := AT.get(ast.unparse(node.func))) is not None:
+            left_out += node.args[:at]  # names of kinds
+        for child in ast.iter_child_nodes(node):
+            if child not in left_out:
+                yield from self._others_in(child, node if isinstance(node, ast.FunctionDef) else function)
+
     def patterns(self, node: ast.AST, function: ast.FunctionDef | None, depth: int) -> list[str] | None:
         """What an expression may be; None where that is not known."""
         if depth > 12:
             return None
+        self.seen.add(id(node))
         match node:
             case ast.Constant(value=str() as text):
-                return [text]
+                return [text.replace("{}", HOLE)]
             case ast.JoinedStr(values=pieces):
                 return self._joined([self._piece(piece, function, depth) for piece in pieces])
             case ast.BinOp(left=left, op=ast.Add(), right=right):
@@ -165,6 +267,7 @@ class _Reader:
 
     def _piece(self, piece: ast.AST, function: ast.FunctionDef | None, depth: int) -> list[str]:
         if isinstance(piece, ast.Constant):
+            self.seen.add(id(piece))
             return [str(piece.value)]
         assert isinstance(piece, ast.FormattedValue)
         if piece.conversion != -1 or piece.format_spec is not None:
@@ -219,7 +322,7 @@ class _Reader:
         self, call: ast.Call, function: ast.FunctionDef | None, depth: int, at: int | None = None
     ) -> list[str] | None:
         """What a call may return, or the part of it at a place in a tuple."""
-        called = ast.unparse(call.func).split(".")[-1]
+        called = _called(call)
         if called == "counted":
             nouns = [arg.value for arg in call.args[1:] if isinstance(arg, ast.Constant)]
             if not nouns:
@@ -227,12 +330,14 @@ class _Reader:
             return [f"{HOLE} {nouns[0]}", f"{HOLE} {nouns[1] if len(nouns) > 1 else f'{nouns[0]}s'}"]
         if called in {"str", "later"} or called.endswith("Error"):
             return self.patterns(call.args[0], function, depth + 1) if call.args else None
+        if called in {"sentence", "say", "say_many"}:
+            return None
         owners = self.functions.get(called, [])
         here = [one for one in owners if one[0] is self.module]
         if len(here or owners) != 1:
             return None
         module, made = (here or owners)[0]
-        reader = self if module is self.module else _Reader(module, self.functions, self.parts)
+        reader = self if module is self.module else _Reader(module, self.functions, self.names, self.seen, self.parts)
         found: list[str] = []
         for node in ast.walk(made):
             value = node.value if isinstance(node, ast.Return) else None

@@ -49,7 +49,8 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         if getattr(error, "errno", None) == errno.EADDRINUSE:
             text = (
-                f"{host}:{port}: expected a port that is free, got one in use; give another --port, or end what has it"
+                f"{host}:{port}: expected a free port, got one in use; give another --port, or stop the program that "
+                "uses it"
             )
         else:
             text = f"{host}:{port}: expected an address of this machine, got: {error}; correct --host and --port"

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int16, Shaped
 
 from tomoseg.errors import GridError
+from tomoseg.language.words import part
 from tomoseg.notices import Notice
 from tomoseg.slices import SourceSlices
 from tomoseg.views import AXES, axes_back, ordered
@@ -286,7 +287,7 @@ def _differences(one: SourceGrid, other: SourceGrid) -> list[str]:
     found = []
     if one.canonical_shape != other.canonical_shape:
         shapes = (" x ".join(map(str, grid.canonical_shape)) for grid in (other, one))
-        found.append("{} voxels, not {}".format(*shapes))
+        found.append(part("{} voxels, not {}").format(*shapes))
     most = _tolerance_mm(one, other)
     steps = np.maximum(np.minimum(one.canonical_shape, other.canonical_shape) - 1, 1)
     stretch_mm = np.abs(np.subtract(one.spacing_mm, other.spacing_mm)) * steps
@@ -300,7 +301,7 @@ def _differences(one: SourceGrid, other: SourceGrid) -> list[str]:
         found.append(f"axes turned by {np.degrees(turned):.3g} degrees")
     shift = np.round(other.canonical_affine[:3, 3] - one.canonical_affine[:3, 3], 6)
     if np.linalg.norm(shift) > most or not found:
-        moved = [f"{mm:+.3g} mm along {name}" for mm, name in zip(shift.tolist(), "xyz", strict=True) if mm]
+        moved = [part(f"{mm:+.3g} mm along {name}") for mm, name in zip(shift.tolist(), "xyz", strict=True) if mm]
         found.append(f"its first voxel moved by {' and '.join(moved)}")
     return found
 

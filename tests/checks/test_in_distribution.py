@@ -82,7 +82,7 @@ def test_what_differs_is_said(change, said):
 def test_axes_that_differ_alike_are_told_in_one_sentence():
     (voxels,) = out_of_distribution(scan(spacing=(0.5, 0.5, 3.0), shape=(300, 300, 60)), KNOWN)
     assert voxels.message == (
-        "Voxels measure 0.5 mm from left to right and from back to front; the model was trained on 1 to 2 mm. "
+        "Voxels measure 0.5 mm from left to right, 0.5 mm from back to front; the model was trained on 1 to 2 mm. "
         "Expect worse masks, and look at them."
     )
     assert (
@@ -91,7 +91,7 @@ def test_axes_that_differ_alike_are_told_in_one_sentence():
     )
     (extent,) = out_of_distribution(scan(shape=(20, 120, 10)), KNOWN)
     assert extent.message.startswith(
-        "The scan measures 30 mm from left to right and from feet to head; the model was trained on "
+        "The scan measures 30 mm from left to right, 30 mm from feet to head; the model was trained on "
         "100 to 300 and 150 to 240 mm."
     )
     (tissue,) = out_of_distribution(scan(shift=-150), KNOWN)

@@ -35,7 +35,7 @@ def test_blank_and_repeated_slices_are_counted_from_the_feet():
     assert blank.kind == "blank slices"
     assert blank.message.startswith("2 slices between others have a single value (number 4, 5 from the feet)")
     assert repeated.kind == "repeated slices"
-    assert repeated.message.startswith("1 slices are identical to the one below them (number 8 from the feet)")
+    assert repeated.message.startswith("1 slice is identical to the slice below (number 8 from the feet)")
 
 
 def test_one_voxel_makes_another_slice():

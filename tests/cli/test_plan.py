@@ -40,7 +40,7 @@ class TestPlan:
         assert re.search(
             r"  grid\.spacing_mm +8: the scans have 8 mm; finer pixels\s+would\s+add\s+no\s+detail\n", told
         )
-        assert "20 minutes (measured here): " in told
+        assert "20 min (measured here): " in told
 
     def test_one_file_serves_both_commands(self, dataset, tmp_path, capsys):  # noqa: F811
         plan = tmp_path / "plan.yaml"

@@ -74,7 +74,7 @@ def test_of_each_structure_the_surest_share_of_the_scans_that_it_was_found_in_is
     assert trusted(predicted, 1.0)[0] == everything
     found, told = trusted(predicted, 0.5)
     assert found == {"a": ("liver",), "c": ("liver", "spleen")}
-    assert told == ["5 of 8 masks count as unknown: the model is not sure of them, or found nothing."]
+    assert told == ["Of 8 masks, 5 count as unknown: the model is not sure of them, or found nothing."]
     assert trusted(predicted, 0.01)[0] == {"a": ("liver",), "c": ("spleen",)}
 
 
@@ -143,7 +143,7 @@ def test_what_is_not_believed_is_unknown_in_the_preprocessed_dataset(predicted, 
     annotated = {record.name: record.annotated for record in report.records}
     assert annotated == {"a": (1,), "c": (0, 1)}
     assert report.failed == {"b": NOT_SURE, "d": NOT_SURE}
-    assert any("5 of 8 masks count as unknown" in str(line) for line in report.warnings)
+    assert any("Of 8 masks, 5 count as unknown" in str(line) for line in report.warnings)
     assert [case.name for case in Preprocessed(tmp_path / "out").cases] == ["a", "c"]
     again = preprocess(predicted, tmp_path / "out2", config.model_copy(update={"trusted_share": 1.0}))
     assert {record.name: record.annotated for record in again.records} == {"a": (0, 1), "b": (1,), "c": (0, 1)}
@@ -171,4 +171,4 @@ def test_what_a_person_corrected_is_believed_most_of_all_where_the_model_was_uns
     assert {record.name: record.annotated for record in report.records} == {"a": (1,), "b": (1,), "c": (0,), "d": (1,)}
     assert (report.failed, report.left_out) == ({}, ())
     assert [case.name for case in find_mask_cases(predicted)] == ["a", "b", "c", "d"]
-    assert any("4 of 6 masks count as unknown" in str(line) for line in report.warnings)
+    assert any("Of 6 masks, 4 count as unknown" in str(line) for line in report.warnings)

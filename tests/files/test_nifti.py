@@ -123,7 +123,9 @@ def test_values_outside_int16_are_clipped_with_a_warning(scan):
     stored = np.array([40000, -40000, 5, 32767], np.int32).reshape(4, 1, 1)
     volume = read_ct(scan(nifti1(stored)))
     assert volume.hu.ravel().tolist() == [32767, -32768, 5, 32767]
-    assert "2 voxels lie outside -32768..32767 HU (the scan runs from -40000 to 40000)" in volume.warnings[0].message
+    assert (
+        "clipped 2 voxels outside -32768..32767 HU (the scan runs from -40000 to 40000)" in volume.warnings[0].message
+    )
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -40,7 +40,7 @@ class TestArrange:
         assert found.order == (0, 1, 2)
         assert found.repeated == ((4, 0), (3, 1))
         assert tuple(map(str, found.findings)) == (
-            "2 of 5 slices lie at the position of another and were left out. Check that it is one scan.",
+            "Left out: 2 slices of 5, at the position of another. Check that it is one scan.",
         )
 
     def test_missing_slices_are_named_and_planes_are_made_for_them(self):
@@ -48,8 +48,8 @@ class TestArrange:
         assert found.shape == (4, 3, 8)
         assert found.offsets_voxels[:, 2].tolist() == [0, 1, 4, 5, 7]
         assert tuple(map(str, found.findings)) == (
-            "3 slices are missing (after slice 2, 4 of 5 in order of position, 2 mm apart otherwise); they were "
-            "interpolated. Export the series again if it should be complete.",
+            "3 slices are missing (after slice 2, 4 of 5 in order of position, 2 mm apart otherwise) and filled "
+            "in by interpolation. Export the series again if it should be complete.",
         )
 
     def test_uneven_gaps_are_named(self):

@@ -89,11 +89,58 @@ def describe(error):
         "Slices are missing.",
         "fits {1}",
         "fits none",
-        "expected {{1: x}}, got {1:text} here",
+        "expected {{1: x}}, got {1} here",
         "a long description of something that is longer than what is put into the sentence itself",
         "another of {1}, which is as long and has a value of its own, so that it is a pattern by itself",
     }
     assert set(SOURCE.sentences([(Path("a.py"), code)])) == wanted
+
+
+def test_whatever_reads_as_english_is_found_wherever_it_stands():
+    code = """
+def f(names, n):
+    '''A sentence that documents what is done here.'''
+    refuse("a folder without slices")
+    notes = (f"{n} masks without a file among the predictions", "liver", "--roi-subset")
+    mine.execute("SELECT one FROM those WHERE it IS NULL")
+    yield counted(n, "box", "boxes")
+    return {"what": "a device or a pipe"}, say("a text of its own"), "no air" in names
+kind: Literal["no air at all"] = "no air at all"
+"""
+    wanted = {
+        "a folder without slices",
+        "{1} masks without a file among the predictions",
+        "{1} box",
+        "{1} boxes",
+        "a device or a pipe",
+    }
+    assert set(SOURCE.sentences([(Path("a.py"), code)])) == wanted
+
+
+ENGLISH = re.compile(
+    r"\b(?:the|of|with|from|its|that|which|got|expected|and|were|was|has|have|no|not|by|this|are|in|to|for|it|an|than|"
+    r"each|one|more|none|slices?|scans?|masks|cases?|lacking|such|only|left|out)\b"
+)
+"""Words that no French text has but in names, flags and commands."""
+
+AS_THEY_ARE = re.compile(
+    r"`[^`]*`|\"[^\"]*\"|'[^' ]*'|--?[\w.-]+|<\w+>|\w+[.=_-]\w+[\w.-]*|[\w.*-]*/[\w./*-]*|{[^}]*}|[A-Z_]{3,}"
+)
+
+
+def english_in(french):
+    """The words of English in a French text, what is typed or a file's left out."""
+    return ENGLISH.findall(AS_THEY_ARE.sub(" ", french))
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: strings(message.id)[-1][:40])
+def test_a_translation_keeps_no_english(message):
+    assert [english_in(text) for text in strings(message.string) if english_in(text)] == []
+
+
+def test_english_is_seen_in_a_translation():
+    assert english_in("il faut un scanner, pas a dose grid of the patient") == ["of", "the"]
+    assert english_in("voir `tomoseg of the`, --of-the, docs/in/the.md, out-of-fold et 'the'") == []
 
 
 def test_spaces_before_high_punctuation_do_not_break():

@@ -56,3 +56,12 @@ def test_a_title_stands_above_the_names():
     assert titled.shape[0] == plain.shape[0] + 22
     assert (titled[22:] == plain).all()
     assert titled[:22].max() > 200
+
+
+def test_names_and_sides_are_in_the_language():
+    mask = np.zeros((20, 20, 20), bool)
+    mask[4:9, 4:9, 2:6] = True
+    french = pixels(draw_finding(VOLUME, {"liver": mask}, lang="fr"))
+    named = pixels(draw_finding(VOLUME, {"foie": mask}))
+    assert (french[:22] == named[:22]).all()
+    assert (french != named).any()  # D and G for R and L

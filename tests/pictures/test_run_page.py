@@ -88,4 +88,4 @@ def test_what_was_noticed_of_the_scans_is_on_it(tmp_path):
     assert '<li class="decisive">a: It is &lt;no&gt; CT.</li>' in text
     assert "<li>b: Tilted.</li>" in text
     write_run_page(HISTORY, LABELS, TrainConfig(), {}, tmp_path / "none.png", path)
-    assert "Noticed of the scans" not in path.read_text(encoding="utf-8")
+    assert "Notices about the scans" not in path.read_text(encoding="utf-8")

@@ -93,7 +93,7 @@ def test_structures_are_ranked_with_how_often_they_succeed(tmp_path):
     # the means of 1, 1/2, 0 and of 1, 1, 1/2
     assert "all 2 structures 100% 75% 25%" in text
     assert "rib 1 bones 2 1 0.875 1 100% 100% 50% left lung organs 2 2 0.675 2 100% 50% 0%" in text
-    assert "Without a Dice, since no case has a reference of them: rib 2" in text
+    assert "Without a Dice, since no case has a reference for them: rib 2" in text
     written = (tmp_path / "a.html").read_text(encoding="utf-8")
     bars = [
         [(float(x), float(width)) for x, width in re.findall(r'<rect x="([\d.]+)" y="1" width="([\d.]+)"', bar)]
@@ -119,7 +119,7 @@ def test_it_compares(tmp_path):
     other = compare(scores(0.05), scores(), LABELS)
     text = text_of(page(comparison=("theirs", other)), tmp_path / "a.html")
     assert "Compared with theirs" in text
-    assert "theirs, on the 6 cases that both have" in text
+    assert "theirs, on the cases that both have (6)" in text
     assert "all 6 +0.050" in text
     assert "left lung 6 +0.050 (+0.050, +0.050) +0.000" in text
     assert "0.031" in text  # six patients, all one way: 2 / 2**6

@@ -6,9 +6,9 @@ from tomoseg.planning.outlook import outlook
 @pytest.mark.parametrize(
     ("slices", "expected"),
     [
-        (100, "Expect next to nothing. 12 minutes would do."),
-        (2000, "Expect rough masks, and small structures to be missed. 12 minutes would do."),
-        (6000, "Expect some small structures to be missed. 12 minutes would do."),
+        (100, "Expect next to nothing. 12 min would do."),
+        (2000, "Expect rough masks, and small structures to be missed. 12 min would do."),
+        (6000, "Expect some small structures to be missed. 12 min would do."),
         (7050, "That is enough for all but small structures; more time still helps."),
     ],
 )

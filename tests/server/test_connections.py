@@ -143,7 +143,7 @@ def test_more_streams_of_events_than_that_are_told_so(tmp_path, model, monkeypat
         lines = first.iter_lines()  # held, since it would close the stream
         assert next(lines) == ": listening"
         refused = server.get("/api/v1/events")
-        said = "expected at most 1 streams of events at once"
+        said = "expected at most 1 event streams at once"
         assert (refused.status_code, refused.json()["detail"].split(",")[0]) == (503, said)
         assert server.get("/health").status_code == 200
 

@@ -144,7 +144,7 @@ def test_what_is_no_correction_of_the_job_is_refused_and_nothing_is_kept(server,
         "expected a mask of the scan's": correct(server, job, good[:-1]),
         "'liver'": correct(server, job, good, structure="liver"),
         "got '../ball'": correct(server, job, good, structure="../ball"),
-        "expected a mask compressed by gzip": server.post(f"{place}?structure=ball", content=b"no mask"),
+        "expected a mask compressed with gzip": server.post(f"{place}?structure=ball", content=b"no mask"),
         "expected a mask of 0 and 1, got 2": server.post(f"{place}?structure=ball", content=packed(good * np.uint8(2))),
         "structure: Field required": server.post(place, content=packed(good)),
     }

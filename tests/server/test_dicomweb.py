@@ -99,7 +99,7 @@ def test_what_a_pacs_says_otherwise_is_told_and_nothing_is_kept(tmp_path, model,
     rules = Rules(quota_bytes=4_000_000)
     with started(tmp_path, [model], dicomweb=pacs.url, workers=0, rules=rules) as server:
         status, text = asked(server, "1.2.3.99")
-        assert (status, "expected a series that the PACS has" in text) == (404, True)
+        assert (status, "expected the identifier of a series in the PACS" in text) == (404, True)
         pacs.instances = 9
         status, text = asked(server)
         assert (status, "expected 9 files of the series, got 8" in text) == (502, True)

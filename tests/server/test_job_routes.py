@@ -160,8 +160,8 @@ def test_a_job_is_cancelled_and_removed(server, tmp_path):
 @pytest.mark.parametrize(
     ("asked", "status", "detail"),
     [
-        ({"uploads": []}, 422, "expected the ids of one upload or several"),
-        ({"uploads": ["none"]}, 404, "expected the id of an upload, got one that is not there"),
+        ({"uploads": []}, 422, "expected the ids of one or more uploads"),
+        ({"uploads": ["none"]}, 404, "expected the id of an upload, got one that does not exist"),
         (
             {"uploads": ["x"], "model": "huh"},
             404,
@@ -175,8 +175,8 @@ def test_a_job_is_cancelled_and_removed(server, tmp_path):
         ({"uploads": ["x"], "options": {"format": ["jpeg"]}}, 400, "format"),
         ({"uploads": ["x"], "options": {"threshold": ["2,5"]}}, 400, "expected a threshold such as 0.4"),
         ({"uploads": ["x"], "options": {"nonsense": 1}}, 400, "nonsense"),
-        ({"uploads": ["x"], "options": {"part": "1/2"}}, 422, "part: expected options of one scan"),
-        ({"uploads": ["x"], "options": {"on": "processes:2"}}, 422, "on: expected options of one scan"),
+        ({"uploads": ["x"], "options": {"part": "1/2"}}, 422, "part: expected options for one scan"),
+        ({"uploads": ["x"], "options": {"on": "processes:2"}}, 422, "on: expected options for one scan"),
         ({"uploads": ["x"], "nonsense": 1}, 422, "expected a request as /api/v1/openapi.json describes it"),
     ],
 )

@@ -101,7 +101,7 @@ def test_a_job_that_costs_worker_after_worker_fails(jobs):
         jobs.give_back(jobs.claim("segment")["claim"], is_counted=True)
     shown = jobs.get(job, 10.0)
     assert shown.state == "failed"
-    assert shown.reason.startswith("expected to come to an end, got the worker killed 3 times")
+    assert shown.reason.startswith("expected the job to finish, got its worker killed 3 times")
 
 
 def test_a_server_that_was_killed_costs_no_attempt(jobs):

@@ -150,6 +150,6 @@ def test_an_error_that_nobody_foresaw_says_neither_names_nor_paths(place, tmp_pa
     job = place.make(write_scan(tmp_path / "ct.nii.gz", 0))
     place.do()
     place.pipeline.finish()
-    text = "expected no such error, got ValueError; run `tomoseg predict` on the scan and report what it says"
+    text = "expected no internal error, got ValueError; run `tomoseg predict` on the scan and report what it says"
     assert place.jobs.row(job)["reason"] == text
     assert place.kept(job) is None

@@ -40,7 +40,7 @@ def test_the_address_that_is_told_can_be_opened_from_elsewhere():
 def test_a_port_in_use_is_refused():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"127.0.0.1:{port}: expected a port that is free, got one in use"):
+        with pytest.raises(ConfigError, match=f"127.0.0.1:{port}: expected a free port, got one in use"):
             listen("127.0.0.1", port)
 
 
@@ -50,7 +50,7 @@ def test_an_address_of_another_machine_is_refused():
 
 
 def test_a_folder_is_one_servers(tmp_path):
-    refused = pytest.raises(ConfigError, match="expected a folder that no server has, got one in use")
+    refused = pytest.raises(ConfigError, match="expected a folder that no server uses, got one in use")
     with locked(tmp_path), refused, locked(tmp_path):
         pass
     with locked(tmp_path):

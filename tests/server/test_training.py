@@ -115,7 +115,7 @@ def test_of_a_server_that_was_killed_it_is_said_that_the_training_did_not_end(tm
         found = server.get("/train/").json()
         assert (found["status"], found["details"]) == (
             "ERROR",
-            ["preprocessing", "the server was stopped meanwhile; start it again"],
+            ["preprocessing", "the server was stopped during training; start the training again"],
         )
 
 
@@ -138,7 +138,7 @@ def test_what_cannot_be_trained_is_refused(tmp_path, model, dataset):
         write_nifti(tmp_path / "flat" / f"{number}.nii.gz", make_scan(0)[0], SourceGrid(SHAPE, np.eye(4)))
         write_nifti(tmp_path / "flat" / f"{number}_labels.nii.gz", make_scan(0)[1][0], SourceGrid(SHAPE, np.eye(4)))
     (tmp_path / "flat" / "labels.json").write_text('{"1": "ball"}')
-    with pytest.raises(DatasetError, match=r"expected one folder a case, .* got the layout 'flat'"):
+    with pytest.raises(DatasetError, match=r"expected one folder per case, .* got the layout 'flat'"):
         check_learnable((tmp_path / "flat",))
 
 

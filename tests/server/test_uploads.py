@@ -57,14 +57,14 @@ def test_more_than_is_left_of_the_quota_is_refused(store):
     for _ in range(2):
         store.begin(".nii", 100)
     assert store.used_bytes() == 200
-    with pytest.raises(RefusalError, match=r"which is left of 0.00025 MB, got 6e-05 MB; remove jobs that are done"):
+    with pytest.raises(RefusalError, match=r"which is left of 0.00025 MB, got 6e-05 MB; remove finished jobs"):
         store.begin(".nii", 60)
     store.begin(".nii", 50)
 
 
 def test_a_full_disk_is_said(store, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
-    with pytest.raises(RefusalError, match="expected 500 MB of free disk, got less") as refusal:
+    with pytest.raises(RefusalError, match="expected 500 MB of free disk space, got less") as refusal:
         store.begin(".nii", 1)
     assert refusal.value.status == 507
 
@@ -74,7 +74,7 @@ def test_an_upload_that_is_on_its_way_cannot_be_used(store):
     assert not store.shown(store.row(upload)).complete
     with pytest.raises(RefusalError, match="got one of which bytes are missing"):
         store.use([upload])
-    with pytest.raises(RefusalError, match="got one that is not there"):
+    with pytest.raises(RefusalError, match="got one that does not exist"):
         store.use(["none"])
 
 
@@ -90,7 +90,7 @@ def test_what_a_job_needs_is_not_removed_alone(store):
     upload = add(store)
     jobs = JobStore(store.database)
     jobs.make(new_id(), "key", "model", {}, [upload])
-    with pytest.raises(RefusalError, match="got one that is in use; remove its jobs first"):
+    with pytest.raises(RefusalError, match="got one in use; remove its jobs first"):
         store.remove(upload)
     store.remove_if_unused(upload)
     assert store.row(upload)["bytes"] == 4
@@ -105,7 +105,7 @@ def test_what_nobody_uses_goes_after_its_time(store, monkeypatch):
     monkeypatch.setattr("time.time", lambda: now + store.rules.keep_seconds + 5)
     store.sweep()
     assert not list(store.folder.iterdir())
-    with pytest.raises(RefusalError, match="got one that is not there, or no more"):
+    with pytest.raises(RefusalError, match="got one that does not exist or was removed"):
         store.row(upload)
 
 

@@ -62,7 +62,7 @@ def test_what_is_not_there_is_told(viewing):
         answer = client.get(f"/{viewing.secret}/cases/7")
         assert (answer.status_code, answer.json()["detail"]) == (
             400,
-            "expected a case below 1, got 7; load the page again",
+            "expected a case below 1, got 7; reload the page",
         )
         assert "got one without" in client.get(f"/{viewing.secret}/cases/0/reference").json()["detail"]
 
@@ -71,7 +71,7 @@ def test_what_is_not_there_is_told(viewing):
     ("structure", "body", "words"),
     [
         ("heart", b"", "expected one of 2 known names, got 'heart'"),
-        ("liver", b"no gzip", "expected a mask compressed by gzip"),
+        ("liver", b"no gzip", "expected a mask compressed with gzip"),
         ("liver", gzip.compress(bytes(10)), "expected a mask of the scan's 23040 voxels, got another one"),
         ("liver", gzip.compress(bytes(23041)), "expected a mask of the scan's 23040 voxels, got another one"),
         ("liver", gzip.compress(bytes(23040))[:-9], "expected a mask of the scan's 23040 voxels, got another one"),
@@ -162,7 +162,7 @@ def test_a_port_in_use_and_an_address_of_another_machine(viewing):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         viewing.options = ViewOptions(port=taken.getsockname()[1], open=False)
-        with pytest.raises(ConfigError, match=r"expected a port that is free, got one in use; give another --port"):
+        with pytest.raises(ConfigError, match=r"expected a free port, got one in use; give another --port"):
             run_until_closed(viewing, lambda address: None)
     viewing.options = ViewOptions(host="203.0.113.7", open=False)
     with pytest.raises(ConfigError, match=r"203\.0\.113\.7:0: expected an address of this machine, got: "):

@@ -224,7 +224,7 @@ def test_cases_that_cannot_be_scored_leave_a_page_too(tmp_path):
     [
         (
             ZeroDivisionError("by nothing"),
-            "expected no such error, got ZeroDivisionError: by nothing; please report it",
+            "expected no internal error, got ZeroDivisionError: by nothing; please report it",
         ),
         (MemoryError(), "expected enough memory, got none left; hold less at once ("),
     ],

@@ -130,7 +130,7 @@ def test_what_is_scored_on_the_network_s_grid_is_said(tmp_path, capsys):
     flags = ("--no-surfaces", "--device", "cpu")
     assert main(["evaluate", str(tmp_path / "run"), str(tmp_path / "data"), "-o", str(out), *flags]) == 0
     told = " ".join(capsys.readouterr().err.split())
-    assert "2 cases of 4 were for training and have no masks on their scans' own voxels:" in told
+    assert "Of 4 cases, 2 were for training, without masks on the scans' own voxels:" in told
     summary = json.loads((out / "summary.json").read_text())
     assert summary["how"]["split"] == "out-of-fold"
     assert summary["spacing_mm"]["a"] == pytest.approx([2, 2, 1], abs=0.1)

@@ -40,7 +40,7 @@ def test_what_predict_noticed_is_told_by_evaluate(ct, model, tmp_path, ml, forma
     assert found.noticed == {"a": noticed, "b.c": noticed}
     assert found.gathered == [notice.of("a, b.c") for notice in warned]
     page = (tmp_path / "scores" / "report.html").read_text(encoding="utf-8")
-    assert "Noticed of the scans" in page
+    assert "Notices about the scans" in page
     summary = json.loads((tmp_path / "scores" / "summary.json").read_text(encoding="utf-8"))
     assert summary["noticed"]["a"] == [notice.as_dict() for notice in noticed]
 

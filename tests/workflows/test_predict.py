@@ -794,7 +794,7 @@ class TestUnforeseen:
             assert told["traceback"].startswith("Traceback (most recent call last)")
             assert "in breaks" in told["traceback"]
             assert type(error).__name__ in told["error"]
-        assert "expected no such error, got" in manifest["b"]["error"]
+        assert "expected no internal error, got" in manifest["b"]["error"]
         assert main(command) == 0
         manifest = {one["name"]: one for one in json.loads((out / "predictions.json").read_text())["scans"]}
         states = {key: one["state"] for key, one in manifest.items()}
@@ -816,8 +816,8 @@ class TestUnforeseen:
         a, b, c = run(folder, tmp_path / "out", model)
         assert (a.error, c.error) == (None, None)
         assert (
-            b.error
-            == "expected no such error, got ZeroDivisionError: division by zero; please report it with the traceback"
+            b.error == "expected no internal error, got ZeroDivisionError: division by zero; please report it with the "
+            "traceback"
         )
         assert "ZeroDivisionError" in b.traceback
 

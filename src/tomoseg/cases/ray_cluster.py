@@ -34,6 +34,9 @@ LOOK_SECONDS = 5.0
 
 _SECONDS_TO_REACH = 10.0
 
+_OF_ANOTHER = ("No module named 'tomoseg", "Can't get attribute", "cannot import name")
+"""What Python says on a node that has another version of tomoseg, or none."""
+
 
 class Worker:
     """The class of the actors."""
@@ -272,9 +275,8 @@ class _Crew(Generic[Case, Done]):
         Raises:
             ConfigError: If it has another version of tomoseg, or too many died.
         """
-        for of_another in ("No module named 'tomoseg", "Can't get attribute", "cannot import name"):
-            if of_another in str(error):
-                raise ConfigError(another_version(__version__, "another or none on a node")) from None
+        if any(sign in str(error) for sign in _OF_ANOTHER):
+            raise ConfigError(another_version(__version__, "another or none on a node")) from None
         self._died_unready += 1
         if self._died_unready >= MOST_TRIES:
             raise ConfigError(OF_WORKERS) from None

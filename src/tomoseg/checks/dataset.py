@@ -11,6 +11,7 @@ from tomoseg.checks.facts import SCAN_BIN, CaseFacts, StructureFacts
 from tomoseg.checks.findings import LEAST_CASES, SCAN, Finding, RobustStats
 from tomoseg.checks.sides import direction_findings, image_findings, side_findings
 from tomoseg.errors import counted
+from tomoseg.language.words import part
 
 OVERLAP_SHARE = 0.10
 SHIFT_HU = 40
@@ -189,7 +190,7 @@ def _copied_masks(cases: Sequence[CaseFacts], same_scan: dict[str, str]) -> Iter
 
 def _leaks(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
     """Yield findings about patients, or scans, that are in two splits."""
-    for what, key in (("patient", "patient"), ("scan", "digest")):
+    for what, key in ((part("patient"), "patient"), (part("scan"), "digest")):
         together: defaultdict[str, list[CaseFacts]] = defaultdict(list)
         for case in cases:
             if case.split is not None:
@@ -235,7 +236,10 @@ def _volumes(name: str, held: Held) -> Iterator[Finding]:
 
 
 def _places(name: str, held: Held) -> Iterator[Finding]:
-    for axis, size, direction in ((0, "width", "from the patient's left"), (1, "depth", "from the patient's back")):
+    for axis, size, direction in (
+        (0, part("width"), part("from the patient's left")),
+        (1, part("depth"), part("from the patient's back")),
+    ):
         values = np.array([facts.in_body[axis] for _, facts in held])
         typical = RobustStats.of(values)
         for (case, _), value in zip(held, values, strict=True):

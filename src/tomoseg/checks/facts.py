@@ -28,8 +28,6 @@ SCAN_BIN, SCAN_FROM, SCAN_TO = 10, -3000, 5000
 REPORTED_ELSEWHERE: frozenset[Kind] = frozenset({"blank slices", "grey values"})
 """Kinds of notice that are left out here, since the dataset check reports them as findings of its own."""
 
-AXES = ("left to right", "back to front", "feet to head")
-
 
 @dataclass(frozen=True)
 class StructureFacts:
@@ -219,6 +217,6 @@ def _overlaps(masks: dict[str, BoxedMask]) -> dict[tuple[str, str], float]:
 
 def _digest(*parts: np.ndarray) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(np.ascontiguousarray(part.T).data)
+    for array in parts:
+        digest.update(np.ascontiguousarray(array.T).data)
     return digest.hexdigest()

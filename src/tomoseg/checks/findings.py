@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from tomoseg.checks.holdings import Holdings
+from tomoseg.language.words import all_later, say
 from tomoseg.notices import DECISIVE
+from tomoseg.settings import Language
 
 LEAST_CASES = 8
 """Minimum number of cases for comparing them with each other."""
@@ -19,6 +21,28 @@ SCAN = "scan: "
 """Prefix of the kind of a finding that was made from a notice about the scan."""
 
 Level = Literal["error", "warning"]
+
+all_later(
+    *("HU", "blank slices", "constant", "duplicate", "empty", "gap", "in two splits", "left and right swapped"),
+    *("mirrored", "not HU", "outside of the scan", "overlap", "position", "scan mirrored under its masks"),
+    *("unreadable", "volume"),
+)
+
+
+def kind_in_words(kind: str, lang: Language | None = None) -> str:
+    r"""Translate the kind of a finding; that of a notice keeps its documented name.
+
+    Args:
+        kind: As in `Finding`.
+        lang: The language; if omitted, this process's.
+
+    Example:
+        >>> kind_in_words("mirrored", "fr"), kind_in_words("scan: tilt", "fr")
+        ('en miroir', 'scanner\xa0: tilt')
+    """
+    if kind.startswith(SCAN):
+        return say("scan: {kind}", lang, kind=kind.removeprefix(SCAN))
+    return say(kind, lang)
 
 
 @dataclass(frozen=True)

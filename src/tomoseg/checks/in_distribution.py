@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int16
 
+from tomoseg.language.words import part
 from tomoseg.notices import Notice
 from tomoseg.volume import Volume
 
@@ -33,8 +34,12 @@ TISSUE_MARGIN_HU = 60.0
 NEARLY_ALL = 0.9
 """Share of the training scans that must show a body part for it to be expected in a scan."""
 
-_AXES = ("left to right", "back to front", "feet to head")
-_PERCENTILES = ("soft (5 % of the tissue lie below)", "middling", "dense (5 % of the tissue lie above)")
+_ALONG = (part("{} mm from left to right"), part("{} mm from back to front"), part("{} mm from feet to head"))
+_PERCENTILES = (
+    part("soft (5 % of the tissue lie below)"),
+    part("middling"),
+    part("dense (5 % of the tissue lie above)"),
+)
 
 
 @dataclass(frozen=True)
@@ -170,8 +175,8 @@ def out_of_distribution(
     found = measurements_of(tissue_hu_of(volume.hu), volume.spacing_mm, volume.shape)
     texts = [
         *_other_tissue(found, trained_on),
-        *_other_lengths("Voxels measure", found.spacing_mm, trained_on.spacing_mm, SPACING_FACTOR, averaged),
-        *_other_lengths("The scan measures", found.extent_mm, trained_on.extent_mm, EXTENT_FACTOR),
+        *_other_lengths(part("Voxels measure {}"), found.spacing_mm, trained_on.spacing_mm, SPACING_FACTOR, averaged),
+        *_other_lengths(part("The scan measures {}"), found.extent_mm, trained_on.extent_mm, EXTENT_FACTOR),
     ]
     return (
         *(Notice(text, "other body part") for text in _other_parts(parts, trained_on.parts)),
@@ -195,16 +200,16 @@ def _other_lengths(
     passed_over: Sequence[bool] = (False, False, False),
 ) -> Iterator[str]:
     """Yield one sentence about all axes that differ."""
-    seen: dict[str, list[str]] = {}
+    seen: list[str] = []
     known: list[str] = []
-    for axis, value, (low, high), passed in zip(_AXES, lengths_mm, ranges, passed_over, strict=True):
+    for along, value, (low, high), passed in zip(_ALONG, lengths_mm, ranges, passed_over, strict=True):
         if not passed and not low / factor <= value <= high * factor:
-            seen.setdefault(f"{value:.4g} mm", []).append(f"from {axis}")
+            seen.append(along.format(f"{value:.4g}"))
             known.append(_written(low, high))
     if seen:
-        told = ", ".join(f"{value} {_listed(axes)}" for value, axes in seen.items())
         ranges_mm = known[0] if len(set(known)) == 1 else _listed(known)
-        yield f"{what} {told}; the model was trained on {ranges_mm} mm. Expect worse masks, and look at them."
+        told = what.format(", ".join(seen))
+        yield f"{told}; the model was trained on {ranges_mm} mm. Expect worse masks, and look at them."
 
 
 def _other_tissue(found: ScanMeasurements, trained_on: ScanRange) -> Iterator[str]:

@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Int16
 
 from tomoseg.checks.values import NOT_AIR_HU
+from tomoseg.errors import counted
+from tomoseg.language.words import part
 from tomoseg.notices import Notice
 from tomoseg.volume import Volume
 
@@ -58,15 +60,15 @@ def plane_facts(volume: Volume, thin: Int16[np.ndarray, "z n"]) -> tuple[PlaneFa
     notices = [*stepped]
     if between:
         text = (
-            f"{len(between)} slices between others have a single value (number {_listed(between)} from the "
-            "feet); expected tissue. Slices were lost: export the scan again."
+            f"{counted(len(between), 'slice between others has', 'slices between others have')} a single value "
+            f"(number {_listed(between)} from the feet); expected tissue. Slices were lost: export the scan again."
         )
         notices.append(Notice(text, "blank slices"))
     if repeated:
         text = (
-            f"{len(repeated)} slices are identical to the one below them (number {_listed(repeated)} from the "
-            "feet); expected different noise. Missing slices were replaced by copies, or the scan was "
-            "stretched: export it again."
+            f"{counted(len(repeated), 'slice is', 'slices are')} identical to the slice below "
+            f"(number {_listed(repeated)} from the feet); expected different noise. Missing slices were replaced by "
+            "copies, or the scan was stretched: export it again."
         )
         notices.append(Notice(text, "repeated slices"))
     return facts, tuple(notices)
@@ -90,7 +92,8 @@ def _steps(thin: Int16[np.ndarray, "z n"]) -> dict[int, int]:
 def _of_steps(found: dict[int, int]) -> tuple[Notice, ...]:
     if not found:
         return ()
-    where = ", ".join(f"{number} by about {round(shift, -1):+d}" for number, shift in list(found.items())[:_LISTED])
+    shown = list(found.items())[:_LISTED]
+    where = ", ".join(part(f"{number} by about {round(shift, -1):+d}") for number, shift in shown)
     text = (
         f"Some slices are brighter or darker throughout than the slice below (number {where}"
         f"{', ...' if len(found) > _LISTED else ''} HU, counted from the feet), in air and tissue alike. The rescale "

@@ -14,12 +14,20 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from tomoseg.checks.body import BodyProfile
+from tomoseg.language.words import part
 from tomoseg.notices import Notice
 
 PartName = Literal["legs", "pelvis", "abdomen", "thorax", "neck", "head"]
 Certainty = Literal["likely", "unsure"]
 
-PARTS: tuple[PartName, ...] = ("legs", "pelvis", "abdomen", "thorax", "neck", "head")
+PARTS: tuple[PartName, ...] = (
+    part("legs"),
+    part("pelvis"),
+    part("abdomen"),
+    part("thorax"),
+    part("neck"),
+    part("head"),
+)
 
 LIKELY_SCORE = 0.6
 MOST_BORDER = 0.3

@@ -15,7 +15,8 @@ from tomoseg.checks.contrast import Contrast, find_contrast
 from tomoseg.checks.planes import PlaneFacts, plane_facts
 from tomoseg.checks.region import Part, find_parts
 from tomoseg.checks.values import LEAST_VOXELS, ValueFacts, thin_slices, value_facts
-from tomoseg.errors import InputError
+from tomoseg.errors import InputError, counted
+from tomoseg.language.words import part
 from tomoseg.notices import Kind, Notice
 from tomoseg.volume import Volume
 
@@ -34,6 +35,8 @@ to be sagittal or coronal."""
 
 MOST_BORDER = 0.4
 """Maximum share of the image's border that is body; with shoulders and large patients it is a quarter."""
+
+AXES = (part("left to right"), part("back to front"), part("feet to head"))
 
 _DIRECTIONS = ("LR", "PA", "IS")
 
@@ -215,15 +218,15 @@ def _geometry(volume: Volume) -> tuple[Notice, ...]:
     longest = int(np.argmax(spacing))
     if longest < 2 and spacing[longest] >= LONG_VOXELS * max(spacing[axis] for axis in range(3) if axis != longest):
         text = (
-            f"Voxels are longest from {('left to right', 'back to front')[longest]} ({spacing[longest]:.3g} mm), as in "
+            f"Voxels are longest from {AXES[longest]} ({spacing[longest]:.3g} mm), as in "
             f"{('sagittal', 'coronal')[longest]} slices; expected axial ones. Use the axial series if there is one."
         )
         notices.append(Notice(text, "slice direction"))
     height = volume.shape[2] * spacing[2]
     if height < LEAST_HEIGHT_MM:
         text = (
-            f"The scan covers {height:.3g} mm from feet to head ({volume.shape[2]} slices); expected at least "
-            f"{LEAST_HEIGHT_MM:g} mm. So short a scan does not show which vertebra or rib is which: use the "
+            f"The scan covers {height:.3g} mm from feet to head ({counted(volume.shape[2], 'slice')}); expected at "
+            f"least {LEAST_HEIGHT_MM:g} mm. So short a scan does not show which vertebra or rib is which: use the "
             "whole series."
         )
         notices.append(Notice(text, "few slices"))

@@ -8,8 +8,9 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float64
 
-from tomoseg.checks.facts import AXES, CaseFacts, StructureFacts
+from tomoseg.checks.facts import CaseFacts, StructureFacts
 from tomoseg.checks.findings import LEAST_CASES, Finding, RobustStats
+from tomoseg.checks.scan import AXES
 from tomoseg.labels import side_of
 
 CLEAR_MM = 8.0

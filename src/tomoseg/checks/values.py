@@ -300,8 +300,11 @@ def _windowed(facts: ValueFacts, counts: Int64[np.ndarray, " hu"]) -> Notice | N
         cut.append(f"{counts[high] / counts.sum():.1%} have the highest, {facts.highest} HU")
     if not cut:
         return None
-    text = f"{' and '.join(cut)}; expected air near -1000 and bone above 600. Values outside a window were clipped: "
-    return Notice(f"{text}export the scan itself.", "windowed")
+    text = (
+        f"{'; '.join(cut)}; expected air near -1000 and bone above 600. Values outside a window were clipped: export "
+        "the scan itself."
+    )
+    return Notice(text, "windowed")
 
 
 def _dense(facts: ValueFacts, counts: Int64[np.ndarray, " hu"], inside: int) -> Notice | None:

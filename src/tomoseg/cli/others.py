@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from tomoseg.errors import ConfigError
+from tomoseg.language.words import part
 
 COMMANDS = {
     "nnunetv2_train": "train",
@@ -129,7 +130,7 @@ INSTEAD = {
         "--save-probabilities": "use --confidence, which writes probabilities as NIfTI",
         "-tr": NAMES_MODEL,
         "-c": NAMES_MODEL,
-        "-chk": f"{NAMES_MODEL}: RUN stands for RUN/best",
+        "-chk": part(f"{NAMES_MODEL}; RUN stands for RUN/best"),
         "-step-size": "whole slices are seen at once, so there is no step; leave it off",
         "--disable-tta": "nothing is mirrored unless --flips asks for it; leave it off",
         "--continue-prediction": GOES_ON,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.datasets.cases import Case, Split
-from tomoseg.errors import DatasetError
+from tomoseg.errors import DatasetError, counted
 from tomoseg.labels import composed
 
 META_FILE = "meta.csv"
@@ -45,7 +45,11 @@ def apply_meta(cases: Sequence[Case], path: Path, left_out: Sequence[str] = ()) 
         raise DatasetError(f"{path}: expected names of case folders in the column image_id, got none; correct it")
     absent = sorted(rows.keys() - known - set(left_out))
     listed = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
-    warnings = [f"{path}: {len(absent)} listed cases do not exist: {listed}."] if absent else []
+    warnings = (
+        [f"{path}: {counted(len(absent), 'listed case does', 'listed cases do')} not exist: {listed}."]
+        if absent
+        else []
+    )
     return [_with_row(case, rows.get(case.name, {}), path) for case in cases], warnings
 
 

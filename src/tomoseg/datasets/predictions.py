@@ -19,7 +19,7 @@ from typing import Any
 
 from tomoseg.datasets.case_folders import CaseFolders, LeftOut, label_files, named_masks
 from tomoseg.datasets.cases import Case
-from tomoseg.errors import DatasetError, InputError, LabelError
+from tomoseg.errors import DatasetError, InputError, LabelError, counted
 from tomoseg.files.label_names import read_label_names
 from tomoseg.files.no_scan import RECORD
 from tomoseg.files.results import sidecar_path
@@ -103,7 +103,8 @@ def only_trusted(cases: Sequence[Case], share: float) -> tuple[list[Case], list[
         if own:
             kept.append(replace(case, annotated=own))
     return kept, [
-        f"{before - after} of {before} masks count as unknown: the model is not sure of them, or found nothing."
+        f"Of {counted(before, 'mask')}, {counted(before - after, 'counts', 'count')} as unknown: the model is not sure "
+        "of them, or found nothing."
     ]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int16
 
-from tomoseg.errors import InputError
+from tomoseg.errors import InputError, counted
 from tomoseg.notices import Notice
 
 NEARLY_WHOLE = 1e-3
@@ -51,8 +51,8 @@ def fill_hu(
     if not clipped:
         return words
     text = (
-        f"{name}: {clipped} voxels lie outside {_INT16.min}..{_INT16.max} HU (the scan runs from {lowest:.6g} to "
-        f"{highest:.6g}) and were clipped. Check that the scan is in HU and its scl_slope is right."
+        f"{name}: clipped {counted(clipped, 'voxel')} outside {_INT16.min}..{_INT16.max} HU (the scan runs from "
+        f"{lowest:.6g} to {highest:.6g}). Check that the scan is in HU and its scl_slope is right."
     )
     return [*words, Notice(text, "clipped")]
 

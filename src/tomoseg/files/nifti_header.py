@@ -224,7 +224,7 @@ def _shape(fields: np.ndarray, name: str, several: bool) -> tuple[tuple[int, int
 def _voxel_dtype(fields: np.ndarray, name: str) -> np.dtype:
     code = int(fields["datatype"])
     if code not in _DTYPES:
-        got = _REFUSED_DTYPES.get(code, "an unknown type")
+        got = _REFUSED_DTYPES.get(code, part("an unknown type"))
         raise InputError(f"{name}: expected one number per voxel, got {got} (datatype {code}); convert it to int16")
     return np.dtype(_DTYPES[code]).newbyteorder(fields.dtype["datatype"].byteorder)
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 from jaxtyping import Float32
 
-from tomoseg.errors import InputError
+from tomoseg.errors import InputError, counted
 from tomoseg.files.dicom.entries import Entry
 from tomoseg.files.itk.detached import detached
 from tomoseg.files.itk.metaimage import METAIMAGE
@@ -161,8 +161,10 @@ def of_lost(lost: Sequence[Lost], folder: Path) -> tuple[Notice, ...]:
         return ()
     named = "; ".join(f"{shown(one.path, folder)}: {one.why}" for one in lost[:5])
     more = f"; and {len(lost) - 5} more" if len(lost) > 5 else ""
-    count = "1 file" if len(lost) == 1 else f"{len(lost)} files"
-    text = f"{folder}: {count} cannot be read ({named}{more}); slices may be missing. Copy the folder again."
+    text = (
+        f"{folder}: {counted(len(lost), 'file')} cannot be read ({named}{more}); slices may be missing. Copy the "
+        "folder again."
+    )
     return (Notice(text, "unreadable files"),)
 
 

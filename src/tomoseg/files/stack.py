@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Int16
 
-from tomoseg.errors import GridError
+from tomoseg.errors import GridError, counted
 from tomoseg.notices import Notice
 
 EVEN_VOXELS = 0.05
@@ -149,7 +149,7 @@ def _sorted(places: Float[np.ndarray, "n 3"]) -> tuple[tuple[int, ...], tuple[tu
 def _repeats(repeated: int, slices: int) -> list[Notice]:
     if not repeated:
         return []
-    text = f"{repeated} of {slices} slices lie at the position of another and were left out. Check that it is one scan."
+    text = f"Left out: {counted(repeated, 'slice')} of {slices}, at the position of another. Check that it is one scan."
     return [Notice(text, "repeated slices")]
 
 
@@ -182,8 +182,9 @@ def _planes(
     missing = int(steps.sum()) - len(steps)
     after = _listed((np.flatnonzero(steps > 1) + 1).tolist())
     text = (
-        f"{missing} slices are missing (after slice {after} of {len(along_mm)} in order of position, "
-        f"{gap_mm:.4g} mm apart otherwise); they were interpolated. Export the series again if it should be complete."
+        f"{counted(missing, 'slice is', 'slices are')} missing (after slice {after} of {len(along_mm)} in order of "
+        f"position, {gap_mm:.4g} mm apart otherwise) and filled in by interpolation. Export the series again if it "
+        "should be complete."
     )
     return numbers, gap_mm, [Notice(text, "missing slices")]
 

@@ -166,8 +166,8 @@ def _told_of_nothing(result: LabelMap | Segmentation) -> tuple[Notice, ...]:
     if not result.is_empty:
         return ()
     names = result.labels.names
-    what = f"{names[0]} was" if len(names) == 1 else f"None of the {len(names)} structures was"
-    text = f"{what} {'not ' if len(names) == 1 else ''}found: absent, outside the scan, or missed. Look at the scan."
+    what = f"{names[0]} was not found" if len(names) == 1 else f"None of the {len(names)} structures was found"
+    text = f"{what}: absent, outside the scan, or missed. Look at the scan."
     return (Notice(text, "nothing found"),)
 
 

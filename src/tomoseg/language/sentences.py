@@ -8,7 +8,7 @@ the one with the most literal text is taken.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from string import Formatter
@@ -25,12 +25,20 @@ _FIRST_OF = re.compile(r" \(The numbers are those of (.+)\.\)$")
 _ANY = "scan"
 
 _WEAK = 40
-"""Literal characters below which a pattern is rejected if one of its values contains `_ENDS`."""
+"""Literal characters below which a pattern is rejected if a value is English that has no pattern of its own."""
 
 _ENDS = re.compile(r"; |, got |\. [A-Z]")
 _UNITS = {"GB": "Go", "MB": "Mo", "kB": "ko", "HU": "UH", "%": "%", "mm": "mm", "ml": "ml", "min": "min", "s": "s"}
 _FIGURES = re.compile(r"([-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?) ?(GB|MB|kB|HU|%|mm|ml|min|s)?")
 _BETWEEN = re.compile(r"( x |, | to | and |\.\.)")
+_CLAUSES, _ITEMS = re.compile(r"(; )"), re.compile(r"(, and |, | and | or )")
+_JOINS = {", and ": " et ", " and ": " et ", " or ": " ou ", "; ": f"{NO_BREAK}; "}
+_NAME = re.compile(r"[^\s/\\]+")
+_COUNTED = re.compile(r"(.+) \((\d+)\)")
+_ENGLISH = re.compile(
+    r"(?<![\w/.`'\"-])(?:an|the|not|of|with|its?|to|is|are|was|got|may|be|by|from) [A-Za-z]|^an? [a-z]"
+)
+_HAS_WORDS = re.compile(r"[A-Za-z]{2}")
 _WORDS = {" to ": " à ", " and ": " et ", "..": " à "}
 
 
@@ -53,31 +61,52 @@ def sentence(text: str, lang: Language | None = None) -> str:
         return text
     if (first := _FIRST_OF.search(text)) is not None:
         return f"{sentence(text[: first.start()], language)} (Les chiffres sont ceux de {first[1]}.)"
-    return _said(text, language) or _after_names(text, language) or _without_name(text, language) or text
+    return _found(text, language) or _without_stop(text, language) or text
 
 
-def _said(text: str, lang: Language) -> str | None:
+def _found(text: str, lang: Language) -> str | None:
+    """Translate a sentence with or without its names, by patterns that say enough before others."""
+    for patterns in (_strong(lang), _weak(lang)):
+        for way in (_said, _after_names, _without_name):
+            if (said := way(text, lang, patterns)) is not None:
+                return said
+    return None
+
+
+def _without_stop(text: str, lang: Language) -> str | None:
+    """Translate what was given a full stop to stand among sentences."""
+    said = _found(text[:-1], lang) if text.endswith(".") else None
+    return said and f"{said}."
+
+
+def _said(text: str, lang: Language, patterns: Sequence[_Pattern]) -> str | None:
     bare = text.strip()
-    for pattern in _patterns(lang):
+    for pattern in patterns:
         values = pattern.values_in(bare)
-        if values is not None:
+        if values is not None and not (pattern.is_weak and any(_is_left(value, lang) for value in values)):
             start = text[: len(text) - len(text.lstrip())]
             return start + pattern.filled(values, lang) + text[len(text.rstrip()) :]
     return None
 
 
-def _after_names(text: str, lang: Language) -> str | None:
+def _is_left(value: str, lang: Language) -> bool:
+    """Whether a value would stay English in a pattern that says little itself."""
+    told = _told(value, lang)
+    return _ENGLISH.search(told) is not None or (told == value and _ENDS.search(value) is not None)
+
+
+def _after_names(text: str, lang: Language, patterns: Sequence[_Pattern]) -> str | None:
     """Translate the sentence after a prefix of file or scan names; None if no pattern matches."""
-    for colon in re.finditer(": ", text):
-        said = _said(text[colon.end() :], lang)
+    for colon in re.finditer(": ", text.partition(", got ")[0]):
+        said = _said(text[colon.end() :], lang, patterns)
         if said is not None:
             return f"{_more(text[: colon.start()])}{NO_BREAK}: {said}"
     return None
 
 
-def _without_name(text: str, lang: Language) -> str | None:
+def _without_name(text: str, lang: Language, patterns: Sequence[_Pattern]) -> str | None:
     """What is said of a file whose name was left off, as a server leaves off that of an upload."""
-    said = _said(f"{_ANY}: {text}", lang)
+    said = _said(f"{_ANY}: {text}", lang, patterns)
     before = f"{_ANY}{NO_BREAK}: "
     return said.removeprefix(before) if said is not None and said.startswith(before) else None
 
@@ -87,15 +116,51 @@ def _more(names: str) -> str:
     return re.sub(r" and (\d+) more$", r" et \1 autres", names)
 
 
-class _Value(str):
-    """A value in a sentence: `{1}` formats its figures in the language, `{1:text}` translates it as a sentence."""
+def _told(value: str, lang: Language) -> str:
+    """Translate a value of a sentence: figures, a phrase or sentence of the catalogue, or several of them."""
+    known = texts(lang).get(SENTENCE + value)
+    if known is not None:
+        return known
+    if (figure := figures(value, lang)) != value:
+        return figure
+    return _listed(value, lang, all) or _phrase(value, lang) or _listed(value, lang, any) or value
 
-    lang: Language
 
-    def __format__(self, how: str) -> str:
-        if how == "text":
-            return sentence(self, self.lang)
-        return texts(self.lang).get(SENTENCE + self) or figures(self, self.lang)
+def _phrase(value: str, lang: Language) -> str | None:
+    """Translate a phrase or a sentence of the catalogue, also with its number in brackets behind it."""
+    if (known := texts(lang).get(SENTENCE + value)) is not None:
+        return known
+    if (kind := _COUNTED.fullmatch(value)) is not None and (known := _phrase(kind[1], lang)) is not None:
+        return f"{known} ({kind[2]})"
+    if _HAS_WORDS.search(value) is None:
+        return None
+    return _found(value, lang) or _without_stop(value, lang) or _begun(value, lang)
+
+
+def _begun(value: str, lang: Language) -> str | None:
+    """Translate a phrase that begins a sentence, and so has a capital."""
+    said = _phrase(value[0].lower() + value[1:], lang) if value[:1].isupper() else None
+    return said and said[0].upper() + said[1:]
+
+
+def _listed(value: str, lang: Language, enough: Callable[[Iterable[object]], bool]) -> str | None:
+    """Translate phrases joined by commas, semicolons, `and` or `or`, if all or any of them are known; and single names.
+
+    Args:
+        value: The list.
+        lang: The language.
+        enough: `all` or `any`.
+    """
+    for between in (_CLAUSES, _ITEMS):
+        items = between.split(value)
+        if len(items) == 1:
+            continue
+        told = [_phrase(item, lang) for item in items[::2]]
+        if enough(told) or all(map(_NAME.fullmatch, items[::2])):
+            items[::2] = [said or item for said, item in zip(told, items[::2], strict=True)]
+            items[1::2] = [_JOINS.get(join, join) for join in items[1::2]]
+            return "".join(items)
+    return None
 
 
 @dataclass(frozen=True)
@@ -115,6 +180,11 @@ class _Pattern:
         """Number of literal characters."""
         return sum(len(one) for one in self.literals)
 
+    @property
+    def is_weak(self) -> bool:
+        """Whether it says so little that its values decide."""
+        return self.weight < _WEAK
+
     @cached_property
     def longest(self) -> str:
         return max(self.literals, key=len)
@@ -128,15 +198,18 @@ class _Pattern:
         if self.longest not in text:
             return None
         found = self.expression.fullmatch(text)
-        if found is None or (self.weight < _WEAK and any(_ENDS.search(value) for value in found.groups())):
-            return None
-        return found.groups()
+        return None if found is None else found.groups()
 
     def filled(self, values: tuple[str, ...], lang: Language) -> str:
-        said = [_Value(value) for value in ("", *values)]
-        for one in said:
-            one.lang = lang
+        """Return the translation with the values in it; the name of a file before a colon stays as it is."""
+        said = ["", *(_told(value, lang) for value in values)]
+        if self.begins_with_name and " " not in values[0]:
+            said[1] = values[0]
         return self.translation.format(*said)
+
+    @cached_property
+    def begins_with_name(self) -> bool:
+        return len(self.literals) > 1 and not self.literals[0] and self.literals[1].startswith(":")
 
 
 @cache
@@ -148,6 +221,16 @@ def _patterns(lang: Language) -> tuple[_Pattern, ...]:
         if key.startswith(SENTENCE)
     ]
     return tuple(sorted(found, key=lambda one: (-one.weight, one.literals)))
+
+
+@cache
+def _strong(lang: Language) -> tuple[_Pattern, ...]:
+    return tuple(pattern for pattern in _patterns(lang) if not pattern.is_weak)
+
+
+@cache
+def _weak(lang: Language) -> tuple[_Pattern, ...]:
+    return tuple(pattern for pattern in _patterns(lang) if pattern.is_weak)
 
 
 def _literals(pattern: str) -> Iterator[str]:

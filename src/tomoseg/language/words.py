@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from importlib.resources import files
+from typing import TypeVar
 
 from tomoseg.settings import Language
+
+Text = TypeVar("Text", bound=str)
 
 _spoken: list[Language] = ["en"]
 
@@ -68,7 +71,7 @@ def all_later(*texts: str) -> tuple[str, ...]:
     return texts
 
 
-def part(text: str) -> str:
+def part(text: Text) -> Text:
     """The text itself, which stands as a value in sentences: the mark by which the catalogue finds it.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from tomoseg.checks.findings import CheckReport, Finding
+from tomoseg.checks.findings import CheckReport, Finding, kind_in_words
 from tomoseg.files.atomic import write_whole_text
 from tomoseg.language.sentences import sentence
 from tomoseg.language.words import say, say_many, short, spoken
@@ -63,6 +63,7 @@ def _words(report: CheckReport, lang: Language | None) -> dict[str, Any]:
         "say": lambda text, /, **values: say(text, lang, **values),
         "sentence": lambda text: sentence(text, lang),
         "short": lambda value: short(value, lang),
+        "kind_in_words": lambda kind: kind_in_words(kind, lang),
         "readable": lambda structure: readable(structure, lang or spoken()),
         "counts": _counts(report, lang),
         "left_out": say_many(len(report.left_out), "1 case left out", "{count} cases left out", lang),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool
 
+from tomoseg.language.words import spoken
 from tomoseg.pictures.canvas import (
     BODY_HU,
     BRIGHT,
@@ -18,6 +19,7 @@ from tomoseg.pictures.canvas import (
     window_to_grey,
 )
 from tomoseg.pictures.structure_names import readable
+from tomoseg.settings import Language
 from tomoseg.volume import Volume
 
 COLOURS = ((244, 40, 60), (60, 130, 255), (60, 200, 90), (250, 190, 40))
@@ -33,6 +35,7 @@ def draw_finding(
     masks: Mapping[str, Bool[np.ndarray, "x y z"]],
     through: Bool[np.ndarray, "x y z"] | None = None,
     title: str = "",
+    lang: Language | None = None,
 ) -> bytes:
     """Draw an axial and a coronal slice through the largest area of a finding, as PNG.
 
@@ -42,17 +45,15 @@ def draw_finding(
             those in the middle of the scan.
         through: Mask whose largest area the slices show; if omitted, the first of the masks.
         title: Title line.
+        lang: Language of the names and marks; if omitted, this process's.
     """
-    _, y, z = volume.shape
-    first = next(iter(masks.values()), None) if through is None else through
-    places: dict[Plane, int] = {"axial": z // 2, "coronal": y // 2}
-    if first is not None and first.any():
-        places = {"axial": _largest(first, 2), "coronal": _largest(first, 1)}
+    language = lang or spoken()
+    places = _places(volume, next(iter(masks.values()), None) if through is None else through)
     top = 2 * _TITLE if title else _TITLE
     sheet = Sheet(_WIDTH, _HEIGHT + top)
     if title:
         sheet.text(4, _TITLE / 2, title, 14, BRIGHT, longest=_LONGEST)
-    _write_names(sheet, list(masks), top - _TITLE)
+    _write_names(sheet, [readable(name, language) for name in masks], top - _TITLE)
     width = (_WIDTH - _GAP) / 2
     inside = np.logical_or.reduce([(volume.hu > BODY_HU).any(axis=2), *(mask.any(axis=2) for mask in masks.values())])
     cut = (*content_box(inside, [round(_MARGIN_MM / edge) for edge in volume.spacing_mm[:2]]), slice(None))
@@ -64,9 +65,16 @@ def draw_finding(
         for mask, colour in zip(masks.values(), COLOURS, strict=False):
             area = take_plane(mask[cut], plane, index).astype(np.uint8)
             view.structures(area, np.array([(0, 0, 0), colour], np.uint8), 0.25, 1.5)
-        view.marks(plane)
+        view.marks(plane, lang=language)
         view.scale_bar()
     return sheet.png()
+
+
+def _places(volume: Volume, mask: Bool[np.ndarray, "x y z"] | None) -> dict[Plane, int]:
+    """Return the slices of the largest area of a mask; those in the middle of the scan if it is empty."""
+    if mask is None or not mask.any():
+        return {"axial": volume.shape[2] // 2, "coronal": volume.shape[1] // 2}
+    return {"axial": _largest(mask, 2), "coronal": _largest(mask, 1)}
 
 
 def _largest(mask: Bool[np.ndarray, "x y z"], axis: int) -> int:
@@ -79,4 +87,4 @@ def _write_names(sheet: Sheet, names: list[str], top: int) -> None:
     wide = _WIDTH / max(len(names), 1)
     for number, name in enumerate(names):
         sheet.swatch(number * wide + 4, top + 6, 10, COLOURS[number])
-        sheet.text(number * wide + 20, top + 11, readable(name), 12, BRIGHT, longest=int(wide / 8))
+        sheet.text(number * wide + 20, top + 11, name, 12, BRIGHT, longest=int(wide / 8))

@@ -261,7 +261,8 @@ def _compose(
 
 
 def _ml(millilitres: float, lang: Language) -> str:
-    return f"{number(millilitres, 1 if millilitres < 100 else 0, lang)} ml" if millilitres >= 0.05 else "< 0.1 ml"
+    least = f"< {number(0.1, 1, lang)} ml"
+    return f"{number(millilitres, 1 if millilitres < 100 else 0, lang)} ml" if millilitres >= 0.05 else least
 
 
 def _draw(sheet: Sheet, picture: _Picture, place: Place, colours: UInt8[np.ndarray, "n 3"], lang: Language) -> None:

@@ -41,27 +41,27 @@ _FAILED, _PALE, _DARK = "rgb(232 163 61)", (200, 220, 240), (18, 60, 105)
 """Colours of cases below the lowest threshold of success, from it, and from the highest."""
 
 _HOW = later(
-    "Means are taken over cases first and over structures then, so that a structure counts once however many cases "
-    "show it. In brackets: the 95 % interval from drawing patients again and again with replacement; fewer than five "
-    "patients give none. n is how many cases have a Dice, and that of another measure is written beside it where it "
-    "differs. A group's row is the mean of its structures. The volume error is the predicted volume less that of the "
-    "reference. A structure that the reference lacks has no Dice; what was predicted of it counts as a false alarm, "
+    "Means are taken over cases first and then over structures, so that each structure counts once, however many "
+    "cases show it. In brackets: the 95% bootstrap interval over patients; with fewer than five patients there is "
+    "none. n is the number of cases with a Dice; that of another metric is given beside it where it differs. A "
+    "group's row is the mean of its structures. The volume error is the predicted volume minus that of the "
+    "reference. A structure that the reference lacks has no Dice; if it was predicted, it counts as a false alarm, "
     "with its volume. Found: at least one voxel in common. A missed structure has a Dice of 0. The box spans the "
     "middle half of the cases, the line is their median, whiskers reach the last case within one and a half boxes, "
     "dots are the other cases. Pictures show the slice in which most voxels are wrong: the reference in red, the "
     "prediction in blue, what they share in purple."
 )
 _COMPARED_HOW = later(
-    "{ours} less {theirs}, on the {cases} cases that both have: a difference of Dice above 0 is in favour of {ours}, "
-    "one of HD95 against it. p is of Wilcoxon's signed-rank test over patients; that of the structures is corrected "
-    "for how many they are (Holm). Fewer than five patients with a pair give neither an interval nor a p. Bold: p < "
-    "0.05."
+    "{ours} minus {theirs}, on the cases that both have ({cases}): a difference of Dice above 0 is in favour of "
+    "{ours}, one of HD95 against it. p is that of Wilcoxon's signed-rank test over patients; for structures it is "
+    "corrected for their number (Holm). With fewer than five patients with a pair there is neither an interval nor a "
+    "p. Bold: p < 0.05."
 )
 _RANKED_HOW = later(
     "The success rate of a structure at a threshold is the share of its cases whose Dice reaches it; a case in which "
-    "it is absent does not count, one in which it is missed fails. The order is that of the median Dice, the rank by "
-    "success that of the mean of the rates; equal structures share a rank. The row of all is the mean over "
-    "structures."
+    "it is absent does not count, one in which it is missed fails. Structures are in order of their median Dice; the "
+    "rank by success is that of their mean rate, and equal structures share a rank. The row of all structures is the "
+    "mean over them."
 )
 """Explanations beside the tables."""
 
@@ -85,7 +85,7 @@ class ScorePage:
         warnings: Further warnings.
         course: Records of the training's epochs, if known.
         noticed: Notices about scans and references, the most important first.
-        ranking: Structures, the best first, with their success rates; None to leave it out.
+        ranking: Structures, best first, with their success rates; None to leave it out.
         pages: Case and file name, beside the page, of 3D pages.
     """
 

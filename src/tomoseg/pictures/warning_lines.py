@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from tomoseg.language.sentences import sentence
-from tomoseg.language.words import say
+from tomoseg.language.words import say_many
 from tomoseg.notices import Notice
 from tomoseg.pictures.canvas import Sheet
 from tomoseg.settings import Language
@@ -37,7 +37,7 @@ def lines_of(warnings: Sequence[str | Notice], lang: Language = "en") -> list[tu
     lines = [(text, FIRST) for text in (*first, *map(_shortened, grave))]
     lines += [(_shortened(text), OTHERS) for text in others]
     more = len(rest) - len(others)
-    return [*lines, (say("+{count} more warnings", lang, count=more), OTHERS)] if more else lines
+    return [*lines, (say_many(more, "+1 more warning", "+{count} more warnings", lang), OTHERS)] if more else lines
 
 
 def _wrapped(text: str) -> list[str]:

@@ -129,9 +129,9 @@ def _of_length(found: RunFound) -> Iterator[str]:
         return
     times = wanted / max(found.slices, 1)
     if found.minutes is None:
-        longer = f"{times * max(found.steps, 1):.0f} steps in all (--steps)"
+        longer = f"{counted(round(times * max(found.steps, 1)), 'step')} in all (--steps)"
     else:
-        longer = f"{times * found.minutes:.0f} minutes in all (--minutes)"
+        longer = f"{counted(max(1, round(times * found.minutes)), 'minute')} in all (--minutes)"
     yield (
         f"{counted(found.steps, 'step')} saw {counted(found.slices, 'slice')}, and some {wanted} are wanted for "
         f"{counted(len(found.structures), 'structure')}: go on to about {longer}, or see `tomoseg plan` for settings "

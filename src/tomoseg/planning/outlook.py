@@ -20,12 +20,12 @@ def outlook(slices: int, steps: int, structures: int, minutes_wanted: float | No
         '12 steps see 100 slices; 7050 are wanted for 7 structures. Expect next to nothing.'
     """
     wanted = wanted_slices(structures)
-    sees = f"{counted(steps, 'step')} {'sees' if steps == 1 else 'see'} {counted(slices, 'slice')}"
+    sees = f"{counted(steps, 'step sees', 'steps see')} {counted(slices, 'slice')}"
     what = f"{sees}; {wanted} are wanted for {counted(structures, 'structure')}."
     share = slices / wanted
     if share >= 1:
         return f"{what} That is enough for all but small structures; more time still helps."
-    advice = "" if minutes_wanted is None else f" {_minutes(minutes_wanted)} minutes would do."
+    advice = "" if minutes_wanted is None else f" {_minutes(minutes_wanted)} min would do."
     if share < HARDLY_SHARE:
         return f"{what} Expect next to nothing.{advice}"
     if share < ENOUGH_SHARE:

@@ -265,16 +265,22 @@ def _epochs(found: Fingerprint, size: Size, means: Means) -> Iterator[Choice]:
     each = size.slices / EPOCHS / max(1, found.cases)
     draws = min(max(round(each), 1), MOST_DRAWS)
     epochs = max(1, round(size.slices / (draws * max(1, found.cases))))
-    yield Choice("sampling.slices_per_case", draws, f"{counted(epochs, 'epoch')} of {draws * found.cases} slices")
+    yield Choice(
+        "sampling.slices_per_case", draws, f"{counted(epochs, 'epoch')} of {counted(draws * found.cases, 'slice')}"
+    )
     if not found.validation:
         return
     seconds = means.cost.case_seconds
     spare = 60 * means.minutes * (1 - TRAINING_SHARE)
     times = MOST_VALIDATIONS // 2 if seconds is None else int(1e-6 + spare / max(seconds * found.validation, 1e-9))
     every = max(1, -(-epochs // min(max(times, 1), MOST_VALIDATIONS)))
-    what = counted(found.validation, "validation case")
-    took = "" if seconds is None else f" take about {seconds * found.validation:.0f} s"
-    yield Choice("validate_every", every, f"{what}{took}; validated {counted(max(1, epochs // every), 'time')}")
+    took = (
+        counted(found.validation, "validation case")
+        if seconds is None
+        else f"{counted(found.validation, 'validation case takes', 'validation cases take')} about "
+        f"{seconds * found.validation:.0f} s"
+    )
+    yield Choice("validate_every", every, f"{took}; validated {counted(max(1, epochs // every), 'time')}")
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from tomoseg.config import GridConfig
-from tomoseg.errors import DatasetError
+from tomoseg.errors import DatasetError, counted
 from tomoseg.labels import LabelSet
+from tomoseg.language.words import part
 from tomoseg.preprocessed.read import Preprocessed
 
 LISTED = 4
@@ -26,7 +27,7 @@ def fitted(names: tuple[str, ...], grid: GridConfig, data: Preprocessed) -> Prep
     """
     if set(names) != set(data.labels.names):
         raise DatasetError(
-            f"{data.folder}: expected the model's {len(names)} structures, got {len(data.labels)}: "
+            f"{data.folder}: expected the model's {counted(len(names), 'structure')}, got {len(data.labels)}: "
             f"{_unlike(names, data.labels.names)}; preprocess with the same structures"
         )
     _check_grid(grid, data)
@@ -79,8 +80,8 @@ def _check_grid(grid: GridConfig, data: Preprocessed) -> None:
 def _unlike(wanted: Collection[str], got: Collection[str]) -> str:
     """List the structures that only one of the two has."""
     lacking, other = ([name for name in a if name not in b] for a, b in ((wanted, got), (got, wanted)))
-    told = (("lacking", lacking), ("besides", other))
-    return ", and ".join(f"{what} {_some(found)}" for what, found in told if found)
+    told = [part(f"lacking {_some(lacking)}")] if lacking else []
+    return ", and ".join([*told, part(f"besides {_some(other)}")] if other else told)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -74,7 +74,7 @@ def most_memory(memory_bytes: int | None) -> int:
 
     Args:
         memory_bytes: The configured limit; None for most of the machine's memory, so that the system does not kill the
-            server itself for want of memory.
+            server itself for lack of memory.
     """
     return int(MOST_MEMORY * psutil.virtual_memory().total) if memory_bytes is None else memory_bytes
 

@@ -128,16 +128,16 @@ async def _told_of_system(request: Request, error: Exception) -> JSONResponse:
     """Answer an operating system's error, such as a full disk, without paths of the server."""
     is_full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "full" in str(error)
     if is_full:
-        text = "expected room on the server's disk, got none; remove jobs that are done, or free some space there"
+        text = "expected free space on the server's disk, got none; remove finished jobs, or free some space there"
         return JSONResponse(answer_of(text), HTTPStatus.INSUFFICIENT_STORAGE)
     got = getattr(error, "strerror", None) or error
-    text = f"expected to write into the server's folder, got: {got}; look at that folder"
+    text = f"expected to write into the server's folder, got: {got}; check that folder"
     return JSONResponse(answer_of(text), HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 async def _told_of_fault(request: Request, error: Exception) -> JSONResponse:
     """Answer an unexpected error without its message, which may quote patient data."""
-    text = f"expected no such error, got {type(error).__name__}; please report it with what was asked for"
+    text = f"expected no internal error, got {type(error).__name__}; please report it with the request"
     return JSONResponse(answer_of(text), HTTPStatus.INTERNAL_SERVER_ERROR, SECURITY_HEADERS)
 
 

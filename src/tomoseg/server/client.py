@@ -288,7 +288,7 @@ class Client:
         self._know()
         job = self.wait(self.submit([self.upload(scan)], model, options), on_change)
         if job["state"] != "done":
-            raise ServerError(job["reason"] or f"expected a job that is done, got one that is {job['state']}")
+            raise ServerError(job["reason"] or f"expected a finished job, got one that is {job['state']}")
         return job
 
     def close(self) -> None:
@@ -404,7 +404,7 @@ def _checked(answer: httpx.Response) -> httpx.Response:
     try:
         detail = answer.json()["detail"]
     except (ValueError, KeyError, TypeError):
-        detail = f"expected an answer of the server, got status {answer.status_code}; look at the proxy between"
+        detail = f"expected an answer from the server, got status {answer.status_code}; check the proxy between"
     raise ServerError(str(detail), answer.status_code)
 
 

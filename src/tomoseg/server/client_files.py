@@ -74,7 +74,7 @@ def unpack_result(archive: IO[bytes], folder: Path) -> list[Path]:
                     with packed.open(name) as source, (aside / name).open("wb") as place:
                         shutil.copyfileobj(source, place)
     except zipfile.BadZipFile:
-        raise ServerError("expected a zip of a result, got another answer; look at the proxy between") from None
+        raise ServerError("expected a zip of a result, got another answer; check the proxy between") from None
     return [folder / name for name in names]
 
 

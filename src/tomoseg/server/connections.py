@@ -48,9 +48,9 @@ class TooSlowError(RefusalError):
 
     def __init__(self) -> None:
         text = (
-            f"expected at least {FEWEST_BYTES} bytes in {SLOW_SECONDS:g} seconds, got fewer; send it again, or by tus"
+            f"expected at least {FEWEST_BYTES} bytes in {SLOW_SECONDS:g} seconds, got fewer; send it again, or use tus"
         )
-        super().__init__(HTTPStatus.REQUEST_TIMEOUT, f"{text}, which goes on where it was cut")
+        super().__init__(HTTPStatus.REQUEST_TIMEOUT, f"{text}, which continues where it stopped")
 
 
 class Patience:

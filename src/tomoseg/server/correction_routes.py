@@ -55,7 +55,7 @@ async def save_correction(
         async for piece in request.stream():
             await run_sync(sent.write, piece)
             if sent.tell() > MOST_MASK_BYTES:
-                text = f"expected a mask of at most {MOST_MASK_BYTES} bytes, got more; compress it by gzip"
+                text = f"expected a mask of at most {MOST_MASK_BYTES} bytes, got more; compress it with gzip"
                 raise RefusalError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
         return SavedCorrection(version=await run_sync(_save, service, job, structure, who[:LONGEST_NAME], sent))
 

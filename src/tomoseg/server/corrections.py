@@ -23,7 +23,7 @@ FOLDER = "corrections"
 """Folder of the versions, in the job's folder."""
 
 _MODULE = "tomoseg.server.correcting"
-_UNREADABLE = "expected a scan and masks that can be read again, got others; look whether the job is still there"
+_UNREADABLE = "expected a scan and masks that can still be read, got others; check whether the job still exists"
 
 
 @dataclass(frozen=True)

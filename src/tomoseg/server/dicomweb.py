@@ -69,7 +69,7 @@ class Pacs:
         import httpx
 
         if _PATH.fullmatch(path) is None or ".." in path:
-            text = "expected a path of DICOMweb such as studies or studies/UID/series, got another; correct it"
+            text = "expected a DICOMweb path such as studies or studies/UID/series, got another; correct it"
             raise RefusalError(HTTPStatus.NOT_FOUND, text)
         if self._client is None:
             login = os.environ.get(LOGIN, "").partition(":")
@@ -84,7 +84,7 @@ class Pacs:
                     raise RefusalError(HTTPStatus.BAD_GATEWAY, f"{text} to NAME:PASSWORD where the server is started")
                 yield answer
         except httpx.HTTPError as error:
-            text = f"expected a PACS that answers, got {type(error).__name__}; look at --dicomweb, and at the PACS"
+            text = f"expected a PACS that answers, got {type(error).__name__}; check --dicomweb and the PACS"
             raise RefusalError(HTTPStatus.BAD_GATEWAY, text) from None
 
     async def fetched(self, series: str, store: UploadStore) -> str:
@@ -100,11 +100,15 @@ class Pacs:
         found = await self._found(series)
         study = _value(found, _STUDY_UID)
         if not isinstance(study, str) or UID.fullmatch(study) is None:
-            text = "expected a series that the PACS has, got the identifier of none; look whether it is there"
+            text = (
+                "expected the identifier of a series in the PACS, got one that it does not have; check the identifier"
+            )
             raise RefusalError(HTTPStatus.NOT_FOUND, text)
         async with self.answer(f"studies/{study}/series/{series}", accept=_SERIES) as answer:
             if answer.status_code != HTTPStatus.OK:
-                text = f"expected the files of the series, got status {answer.status_code} of the PACS; look at it"
+                text = (
+                    f"expected the files of the series, got status {answer.status_code} from the PACS; check the PACS"
+                )
                 raise RefusalError(HTTPStatus.BAD_GATEWAY, text)
             upload, received = await _received(store, answer)
         count = _value(found, _INSTANCES)
@@ -112,7 +116,7 @@ class Pacs:
             if upload:
                 await run_sync(store.remove_if_unused, upload)
             text = f"expected {count if count is not None else 'some'} files of the series, got {len(received.digests)}"
-            raise RefusalError(HTTPStatus.BAD_GATEWAY, f"{text}; look at the PACS, and try again")
+            raise RefusalError(HTTPStatus.BAD_GATEWAY, f"{text}; check the PACS and try again")
         return upload
 
     async def close(self) -> None:
@@ -136,8 +140,8 @@ class Pacs:
             except ValueError:
                 listed = None
         if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
-            text = f"expected a list of series, got status {answer.status_code} and another answer of the PACS"
-            raise RefusalError(HTTPStatus.BAD_GATEWAY, f"{text}; look at --dicomweb")
+            text = f"expected a list of series, got status {answer.status_code} and another answer from the PACS"
+            raise RefusalError(HTTPStatus.BAD_GATEWAY, f"{text}; check --dicomweb")
         return listed[0] if listed else {}
 
 
@@ -154,9 +158,7 @@ async def _received(store: UploadStore, answer: httpx.Response) -> tuple[str, Re
         return await receive_upload(store, answer.aiter_bytes(), kind, size, None)
     except RefusalError as error:
         if error.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}:
-            text = (
-                "expected DICOM files as DICOMweb sends them, got a damaged or another answer of the PACS; look at it"
-            )
+            text = "expected DICOM files as DICOMweb sends them, got another answer from the PACS; check the PACS"
             raise RefusalError(HTTPStatus.BAD_GATEWAY, text) from None
         raise
 

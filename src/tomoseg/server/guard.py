@@ -138,7 +138,7 @@ def _of_origin(method: str, headers: Mapping[str, str]) -> RefusalError | None:
     origin = headers.get("origin")
     if origin is None or method in _SAFE_METHODS or urlsplit(origin).netloc == headers.get("host"):
         return None
-    text = "expected a request of this server's own page, got one of another site; use the page here"
+    text = "expected a request from this server's own page, got one from another site; use the server's page"
     return RefusalError(HTTPStatus.FORBIDDEN, text)
 
 

@@ -349,8 +349,8 @@ class JobStore:
 _UNCLAIMED = "claim = NULL, lease = NULL, stage = NULL, share = NULL, seconds_left = NULL"
 
 _DIED = (
-    f"expected to come to an end, got the worker killed {MOST_ATTEMPTS} times, most likely for want of memory; send a "
-    "smaller scan, ask for fewer structures, or raise what the machine has"
+    f"expected the job to finish, got its worker killed {MOST_ATTEMPTS} times, most likely for lack of memory; send a "
+    "smaller scan, ask for fewer structures, or use a machine with more memory"
 )
 
 
@@ -362,9 +362,9 @@ def unforeseen(kind: str) -> str:
 
     Example:
         >>> unforeseen("ValueError").split(";")[0]
-        'expected no such error, got ValueError'
+        'expected no internal error, got ValueError'
     """
-    return f"expected no such error, got {kind}; run `tomoseg predict` on the scan and report what it says"
+    return f"expected no internal error, got {kind}; run `tomoseg predict` on the scan and report what it says"
 
 
 def advice_in(reason: str) -> str | None:

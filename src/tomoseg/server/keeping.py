@@ -16,7 +16,7 @@ from tomoseg.server.apart import done_apart
 CORRECTIONS, CORRECTED = "corrections", "corrected"
 """Folders in the server's: the versions, and the dataset of the latest of them."""
 
-_UNREADABLE = "expected a label map and a scan that can be read, got others; save the segmentation again"
+_UNREADABLE = "expected a readable label map and scan, got others; save the segmentation again"
 
 _saving = threading.Lock()
 

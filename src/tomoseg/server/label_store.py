@@ -23,7 +23,7 @@ from tomoseg.server.uploads import UploadStore
 LONGEST_TAG = 40
 
 NO_DICOMWEB = (
-    "expected an image that was sent, got a request for one of a PACS, and none is behind this server; start it with "
+    "expected an image that was sent, got a request for one of a PACS, and this server has none; start it with "
     "--dicomweb URL, or send the image first (PUT /datastore/?image=IDENTIFIER)"
 )
 """Message for clients that expect a PACS behind the server."""
@@ -143,7 +143,7 @@ class LabelStore:
         """
         kept = self.newest().get(self.image(image), {}).get(tag[:LONGEST_TAG])
         if kept is None:
-            text = "expected a label map that was kept, got none of that image and tag; submit one first"
+            text = "expected a stored label map, found none for that image and tag; submit one first"
             raise RefusalError(HTTPStatus.NOT_FOUND, text)
         return kept
 

@@ -152,7 +152,7 @@ async def infer(
     ended = await _end(service, job)
     if ended.state != "done":
         raise RefusalError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, ended.reason or f"expected a result, the job was {ended.state}"
+            HTTPStatus.UNPROCESSABLE_ENTITY, ended.reason or f"expected a result, got a job that was {ended.state}"
         )
     if is_dicom:
         path = await run_sync(service.result_file, job.id, "segmentation.seg.dcm")

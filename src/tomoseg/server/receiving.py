@@ -207,7 +207,7 @@ async def receive_upload(
             await run_sync(store.remove_if_unused, upload)
             return "", received
         if len(received.digests) > 1 and set(received.suffixes) != {".dcm"}:
-            text = "expected one file, or the DICOM files of one scan, got several of other kinds; send them one by one"
+            text = "expected one file, or the DICOM files of one scan, got several other files; send them one by one"
             raise RefusalError(HTTPStatus.UNPROCESSABLE_ENTITY, text)
         digest = digest_of(received.digests)
         count, suffix = len(received.digests), received.suffixes[0]

@@ -29,13 +29,13 @@ class RefusalError(TomosegError):
 
 
 def answer_of(text: str) -> dict[str, str]:
-    """Body of the response to a refused request: its message in English, and in French for the page.
+    r"""Body of the response to a refused request: its message in English, and in French for the page.
 
     Args:
         text: The sentence.
 
     Example:
-        >>> answer_of("expected the id of a job, got one that is not there, or no more")["detail_fr"]
-        "il faut l'identifiant d'une tâche, celle-ci n'est pas là, ou n'y est plus"
+        >>> answer_of("expected the id of a job, got one that does not exist or was removed; check it")["detail_fr"]
+        "il faut l'identifiant d'une tâche, celle-ci n'existe pas ou a été supprimée\xa0; vérifiez-le"
     """
     return {"detail": text, "detail_fr": sentence(text, "fr")}

@@ -96,7 +96,7 @@ def _upload(scan: Scan, client: Client) -> str:
     if source is None:
         return client.upload(scan.path)
     if source.members is not None:
-        text = "expected an archive of one scan to send, got one of several; unpack it, or choose one with --series"
+        text = "expected an archive of one scan, got one of several; unpack it, or choose one with --series"
         raise InputError(f"{scan.path}: {text}")
     return client.upload(scan.path, [file.path for file in source.files] if source.kind == "dicom" else ())
 

@@ -126,7 +126,7 @@ def _routes(viewing: RunViewing) -> APIRouter:
     def picture(number: int, structure: str, epoch: int) -> FileResponse:
         part = run.parts[number] if 0 <= number < len(run.parts) else None
         if part is None or epoch not in pictures_in(part.folder).get(structure, ()):
-            raise InputError("expected a picture of this run, got another; load the page again")
+            raise InputError("expected a picture of this run, got another; reload the page")
         return FileResponse(picture_path(part.folder, structure, epoch), media_type="image/png")
 
     @router.get("/run/events")

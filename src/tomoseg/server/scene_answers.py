@@ -90,9 +90,9 @@ def unpacked_mask(packed: bytes, shape: tuple[int, int, int]) -> Bool[np.ndarray
     try:
         values = np.frombuffer(unpacking.decompress(packed, voxels + 1), np.uint8)
     except zlib.error as error:
-        raise InputError(f"expected a mask compressed by gzip, got: {error}; load the page again") from None
+        raise InputError(f"expected a mask compressed with gzip, got: {error}; reload the page") from None
     if values.size != voxels or not unpacking.eof:
-        raise GridError(f"expected a mask of the scan's {voxels} voxels, got another one; load the page again")
+        raise GridError(f"expected a mask of the scan's {voxels} voxels, got another one; reload the page")
     if values.max(initial=0) > 1:
-        raise InputError(f"expected a mask of 0 and 1, got {int(values.max())}; load the page again")
+        raise InputError(f"expected a mask of 0 and 1, got {int(values.max())}; reload the page")
     return values.view(bool).reshape(shape, order="F")

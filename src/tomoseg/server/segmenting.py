@@ -141,7 +141,7 @@ def reason_of(done: ScanDone, scan: Path) -> str:
     """
     if done.traceback is None:
         return without_place(done.error or "", scan)
-    found = re.match(r"expected no such error, got (\w+)", done.error or "")
+    found = re.match(r"expected no internal error, got (\w+)", done.error or "")
     return unforeseen("another" if found is None else found[1])
 
 

@@ -83,7 +83,7 @@ class Service:
             ConfigError: If an option is unknown or has a wrong value.
         """
         if not uploads or len(set(uploads)) != len(uploads):
-            text = "expected the ids of one upload or several, each once, got none or one twice; correct it"
+            text = "expected the ids of one or more uploads, each once, got none or a duplicate; correct them"
             raise RefusalError(HTTPStatus.UNPROCESSABLE_ENTITY, text)
         name = next(iter(self.offers)) if model is None else model
         if name not in self.offers:
@@ -106,7 +106,7 @@ class Service:
 
     def _asked(self, model: str, options: Mapping[str, Any]) -> PredictOptions:
         if of_many := [name for name in OF_MANY if name in options]:
-            text = f"{of_many[0]}: expected options of one scan, got one for a folder of them; leave it off"
+            text = f"{of_many[0]}: expected options for one scan, got one for folders of scans; leave it off"
             raise RefusalError(HTTPStatus.UNPROCESSABLE_ENTITY, text)
         asked = PredictOptions(**options)
         names = [one.name for one in self.offers[model].shape.structures]
@@ -151,7 +151,9 @@ class Service:
         """
         row = self.jobs.row(job)
         if row is None:
-            raise RefusalError(HTTPStatus.NOT_FOUND, "expected the id of a job, got one that is not there, or no more")
+            raise RefusalError(
+                HTTPStatus.NOT_FOUND, "expected the id of a job, got one that does not exist or was removed; check it"
+            )
         return row
 
     def result_folder(self, job: str) -> Path:
@@ -169,7 +171,7 @@ class Service:
                 HTTPStatus.GONE, "expected a job whose files are kept, got one that expired; send it again"
             )
         if row["state"] != "done":
-            text = f"expected a job that is done, got one that is {row['state']}; wait for it, or read its reason"
+            text = f"expected a finished job, got one that is {row['state']}; wait for it, or read why in its `reason`"
             raise RefusalError(HTTPStatus.CONFLICT, text)
         return self.folder / JOBS / row["id"] / row["result"]
 
@@ -244,7 +246,7 @@ class Service:
         self.views.ask(job)
         row = self.row(job)
         if row["view"] == FAILED:
-            text = "expected a job with masks as nifti, which can be shown, got another; ask for that format"
+            text = "expected a job with masks as NIfTI, which can be shown, got another format; ask for nifti"
             raise RefusalError(HTTPStatus.CONFLICT, text)
         return self.folder / JOBS / row["id"] / row["view_claim"] / part if row["view"] == READY else None
 

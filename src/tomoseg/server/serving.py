@@ -100,7 +100,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             _lock(lock)
         except OSError:
-            text = "expected a folder that no server has, got one in use; give another --folder, or end that server"
+            text = "expected a folder that no server uses, got one in use; give another --folder, or stop that server"
             raise ConfigError(f"{folder}: {text}") from None
         yield
 

@@ -152,7 +152,7 @@ class Supervisor:
         longest = CHECK_SECONDS if child.settings.role == "check" else self._rules.job_seconds
         if time.time() - row["started"] > longest:
             return (
-                f"expected a scan that takes at most {longest / 60:.3g} minutes, got one that takes longer; ask for "
+                f"expected a scan that takes at most {longest / 60:.3g} min, got one that takes longer; ask for "
                 "fewer structures, send a smaller scan, or start the server with a larger --job-minutes"
             )
         return None
@@ -216,7 +216,9 @@ def remove_job(jobs: JobStore, uploads: UploadStore, job: str) -> None:
     """
     used = jobs.remove(job)
     if used is None:
-        raise RefusalError(HTTPStatus.NOT_FOUND, "expected the id of a job, got one that is not there, or no more")
+        raise RefusalError(
+            HTTPStatus.NOT_FOUND, "expected the id of a job, got one that does not exist or was removed; check it"
+        )
     shutil.rmtree(uploads.folder.parent / JOBS / job, ignore_errors=True)
     for one in used:
         uploads.remove_if_unused(one)

@@ -26,7 +26,9 @@ def train_status(
     """Return the present or last training; 404 if there is none."""
     trainer = service.trainer
     if trainer.last is None or (check_if_running and not trainer.is_running):
-        return JSONResponse(answer_of("expected a training, got none; POST /train/ starts one"), HTTPStatus.NOT_FOUND)
+        return JSONResponse(
+            answer_of("expected a training run, found none; POST /train/ starts one"), HTTPStatus.NOT_FOUND
+        )
     shown = trainer.last.shown()
     return JSONResponse([shown] if every and not check_if_running else shown)
 
@@ -63,7 +65,7 @@ def trainers(service: Service) -> dict[str, Any]:
     return {
         name: {
             "labels": [one.name for one in service.offers[name].shape.structures],
-            "description": f"go on from {name} with the labels that were submitted",
+            "description": f"continue from {name} with the labels that were submitted",
             "config": {"minutes": minutes},
         }
         for name in service.trainer.trainable

@@ -33,7 +33,7 @@ LINES = 20
 """Number of last output lines that are kept."""
 
 _FACT = "training"
-_STOPPED = "the server was stopped meanwhile; start it again"
+_STOPPED = "the server was stopped during training; start the training again"
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,10 @@ class Trainer:
         name = self._named(model)
         with self._lock:
             if self.is_running:
-                text = "expected to train one model at a time, got another request; wait for it, or stop it (DELETE)"
+                text = (
+                    "expected to train one model at a time, got a request for another; wait until it is done, or stop "
+                    "it (DELETE)"
+                )
                 raise RefusalError(HTTPStatus.TOO_MANY_REQUESTS, text)
             task = self._task(name, min(minutes or self.learning.minutes, self.learning.minutes))
             self.last = Training(name)
@@ -217,7 +220,7 @@ class Trainer:
                 if process.returncode == 0:
                     self._offer(training)
                 else:
-                    self._end("ERROR", "" if process.returncode == 1 else "expected to come to an end, got it killed")
+                    self._end("ERROR", "" if process.returncode == 1 else "expected training to finish, got it killed")
             shutil.rmtree(self._folder / TRAINING, ignore_errors=True)
             self._process = None
         if process.stdin is not None:
@@ -243,7 +246,7 @@ class Trainer:
                 shutil.copytree(self._folder / TRAINING / RUN / "best", aside, dirs_exist_ok=True)
             self._offers |= offers_of([place])
         except Exception as error:
-            self._end("ERROR", f"expected a model of the training, got {type(error).__name__}; look at the disk")
+            self._end("ERROR", f"expected a trained model, got {type(error).__name__}; check the disk")
             return
         training.share, training.result = 1.0, name
         self._end("DONE", f"offered as {name}")

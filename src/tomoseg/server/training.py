@@ -44,8 +44,8 @@ def check_learnable(datasets: tuple[Path, ...], config: Path | None = None) -> N
         found = find_dataset(folder)
         if found.layout != "case folders":
             raise DatasetError(
-                f"{folder}: expected one folder a case, which can be put together with labels that come back, got the "
-                f"layout {found.layout!r}; make case folders of it"
+                f"{folder}: expected one folder per case, to which submitted labels can be added, got the "
+                f"layout {found.layout!r}; convert it to case folders"
             )
 
 
@@ -72,7 +72,7 @@ def train_task(task: Task) -> None:
     _say(f"preprocessed: {counted(len(report.records), 'case')} of {counted(len(report.labels), 'structure')}{left}")
     mine: dict[str, Any] = {"warm_start": Path(task.model), "minutes": task.minutes, "device": task.device}
     if task.config is None:
-        _say("looking at the dataset, and measuring some steps")
+        _say("looking at the dataset and timing a few training steps")
         settings, _ = planned_training(preprocessed, run, TrainConfig(**mine))
     else:
         settings = load_config(TRAIN_PRESETS["default"], Path(task.config)).model_copy(update=mine)
@@ -122,7 +122,8 @@ def main(argv: list[str]) -> int:
         return 1
     except Exception as error:  # its message may contain a path
         _say(
-            f"expected no such error, got {type(error).__name__}; run `tomoseg preprocess` and `tomoseg train` by hand"
+            f"expected no internal error, got {type(error).__name__}; run `tomoseg preprocess` and `tomoseg train` by "
+            "hand"
         )
         return 1
     return 0

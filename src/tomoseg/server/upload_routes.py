@@ -106,7 +106,9 @@ async def tus_create(
     """
     _check_version(request)
     if upload_length is None:
-        raise RefusalError(HTTPStatus.LENGTH_REQUIRED, "expected a header Upload-Length, got none; say how much comes")
+        raise RefusalError(
+            HTTPStatus.LENGTH_REQUIRED, "expected a header Upload-Length, got none; send the size in bytes"
+        )
     suffix = suffix_of(_metadata(upload_metadata).get("filename", ""))
     made = await run_sync(service.uploads.begin, suffix, upload_length)
     path = service.uploads.file(made, 1, suffix)
@@ -173,7 +175,7 @@ async def _append(service: Service, upload: str, offset: int, request: Request) 
         row = await run_sync(service.uploads.row, upload)
         here = await run_sync(service.uploads.received, row)
         if here != offset or row["sha256"] is not None:
-            text = f"expected the bytes from {here} on, got those from {offset} on; ask where to go on (HEAD)"
+            text = f"expected the bytes from {here} on, got those from {offset} on; ask for the offset (HEAD)"
             raise RefusalError(HTTPStatus.CONFLICT, text)
         stream = await run_sync(service.uploads.file(upload, 1, row["suffix"]).open, "ab")
         try:
@@ -198,7 +200,7 @@ async def _write(stream: IO[bytes], request: Request, here: int, size: int) -> i
     try:
         async for piece in request.stream():
             if here + held + len(piece) > size:
-                text = f"expected {size} bytes in all, as Upload-Length said, got more; begin another upload"
+                text = f"expected {size} bytes in all, as Upload-Length said, got more; begin a new upload"
                 raise RefusalError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
             pieces.append(piece)
             held += len(piece)

@@ -139,13 +139,13 @@ class UploadStore:
             raise RefusalError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 f"expected an upload of at most {_in_words(max(left, 0))}, which is left of "
-                f"{_in_words(self.rules.quota_bytes)}, got {_in_words(size)}; remove jobs that are done, or start "
+                f"{_in_words(self.rules.quota_bytes)}, got {_in_words(size)}; remove finished jobs, or start "
                 "the server with a larger --quota",
             )
         if size > shutil.disk_usage(self.folder).free - SPARE_BYTES:
             raise RefusalError(
                 HTTPStatus.INSUFFICIENT_STORAGE,
-                f"expected {_in_words(size + SPARE_BYTES)} of free disk, got less; remove jobs that are done, or free "
+                f"expected {_in_words(size + SPARE_BYTES)} of free disk space, got less; remove finished jobs, or free "
                 "some space on the server's disk",
             )
 
@@ -195,7 +195,7 @@ class UploadStore:
         if row is None:
             raise RefusalError(
                 HTTPStatus.NOT_FOUND,
-                "expected the id of an upload, got one that is not there, or no more; send the scan again",
+                "expected the id of an upload, got one that does not exist or was removed; send the scan again",
             )
         return row
 
@@ -273,7 +273,7 @@ class UploadStore:
         if not removed and self.database.first("SELECT 1 FROM uploads WHERE id = ?", upload) is not None:
             raise RefusalError(
                 HTTPStatus.CONFLICT,
-                "expected an upload that no job is made of, got one that is in use; remove its jobs first",
+                "expected an upload that no job uses, got one in use; remove its jobs first",
             )
         shutil.rmtree(self.folder / upload, ignore_errors=True)
 

@@ -71,7 +71,7 @@ class Viewing:
             InputError: If there is none of that number.
         """
         if not 0 <= number < len(self.views.cases):
-            raise InputError(f"expected a case below {len(self.views.cases)}, got {number}; load the page again")
+            raise InputError(f"expected a case below {len(self.views.cases)}, got {number}; reload the page")
         return self.views.cases[number]
 
     def scene(self, number: int) -> Scene:
@@ -103,7 +103,7 @@ class Viewing:
             InputError: If it is read-only.
         """
         if self.options.read_only:
-            raise InputError("expected to look only, got something to write; leave --read-only off")
+            raise InputError("expected nothing to write with --read-only, got a change; leave --read-only off")
 
     def correct(self, number: int, structure: str, packed: bytes, who: str) -> int:
         """Save a corrected mask, and return its version.
@@ -126,7 +126,7 @@ class Viewing:
         if structure not in named:
             raise LabelError(unknown_name_message(structure, tuple(named)))
         if scene.step != 1:
-            raise GridError("expected a scan that is shown whole, got one at every other voxel; crop it to correct it")
+            raise GridError("expected a scan shown in full, got one at every other voxel; crop it to correct it")
         mask = unpacked_mask(packed, scene.grid.canonical_shape)
         folder = self.corrections / self.case(number).name
         with self._opening:
@@ -170,7 +170,7 @@ def _routes(viewing: Viewing) -> APIRouter:
     def reference(number: int) -> Response:
         found = viewing.scene(number).reference
         if found is None:
-            raise InputError("expected a case with a reference, got one without; load the page again")
+            raise InputError("expected a case with a reference, got one without; reload the page")
         return volume_answer(found.values)
 
     @router.post("/cases/{number}/verdict")

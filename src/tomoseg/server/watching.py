@@ -39,7 +39,7 @@ class Watch:
             RefusalError: If so.
         """
         if self._watchers >= MOST_WATCHERS:
-            text = f"expected at most {MOST_WATCHERS} streams of events at once, got one more; ask now and then"
+            text = f"expected at most {MOST_WATCHERS} event streams at once, got one more; poll instead"
             raise RefusalError(HTTPStatus.SERVICE_UNAVAILABLE, text)
 
     @contextmanager

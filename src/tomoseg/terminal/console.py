@@ -19,7 +19,7 @@ from rich.text import Text
 
 from tomoseg.files.stores.addresses import in_urls
 from tomoseg.language.sentences import sentence
-from tomoseg.language.words import later, pointed, say
+from tomoseg.language.words import pointed, say, say_many
 from tomoseg.notices import Notice
 from tomoseg.terminal.fitting import fitted
 
@@ -149,8 +149,9 @@ def warn_all(messages: Sequence[str | Notice], at_most: int = 20, elsewhere: str
         is_note = isinstance(message, Notice) and message.level == "note"
         _message(say("note:") if is_note else say("warning:"), "yellow", sentence(str(message)))
     if left_out := len(messages) - len(shown):
-        more = later("and {count} less important ones") if decisive else later("and {count} more")
-        _message(say("warning:"), "yellow", say(more, count=left_out) + (f"; {elsewhere}" if elsewhere else ""))
+        less = say_many(left_out, "and 1 less important one", "and {count} less important ones")
+        more = less if decisive else say("and {count} more", count=left_out)
+        _message(say("warning:"), "yellow", more + (f"; {elsewhere}" if elsewhere else ""))
 
 
 def _is_decisive(message: str | Notice) -> bool:

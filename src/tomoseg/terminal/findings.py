@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from tomoseg.checks.findings import CheckReport, Finding, Level
+from tomoseg.checks.findings import CheckReport, Finding, Level, kind_in_words
 from tomoseg.language.sentences import sentence
 from tomoseg.language.words import say, say_many
 from tomoseg.notices import MOST_NAMED, gathered_texts
@@ -20,7 +20,7 @@ def show_findings(report: CheckReport) -> None:
     for line in finding_lines(report.findings):
         out.print(line)
     warn_all([text for text in report.warnings if text not in report.left_out])
-    counts = Counter(f"{_level(finding.level)} {finding.kind}" for finding in report.findings)
+    counts = Counter(f"{_level(finding.level)} {kind_in_words(finding.kind)}" for finding in report.findings)
     if counts:
         table(say("Findings"), (say("kind"), say("count")), list(counts.items()))
     cases = say_many(report.cases, "1 case", "{count} cases")
@@ -45,7 +45,8 @@ def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
         most_named = MOST_NAMED if alike[0].weight == 2 else None
         together = gathered_texts([(one.case, one.text) for one in of_scans], most_named)
         others = [_placed(one) for one in alike if one not in of_scans]
-        yield from (f"{_level(level)} {kind}: {sentence(text)}" for text in (*together, *others))
+        for text in (*together, *others):
+            yield f"{_level(level)} " + say("{name}: {text}", name=kind_in_words(kind), text=sentence(text))
 
 
 def _level(level: Level) -> str:

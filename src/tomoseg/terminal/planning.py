@@ -48,8 +48,8 @@ def show_planned_training(found: DatasetPlan) -> None:
 def show_outlook(found: DatasetPlan) -> None:
     """What the minutes buy, and what may be expected of it."""
     here, usual = (
-        later("{minutes} minutes (measured here): "),
-        later("{minutes} minutes (typical of such a machine): "),
+        later("{minutes} min (measured here): "),
+        later("{minutes} min (typical of such a machine): "),
     )
     minutes = say(here if found.means.cost.is_measured else usual, minutes=short(found.means.minutes))
     wrapped((minutes if found.is_timed else "") + sentence(found.outlook))

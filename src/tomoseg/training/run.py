@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tomoseg.config import TrainConfig
 from tomoseg.errors import DatasetError, TrainingError
+from tomoseg.language.words import part
 from tomoseg.models.folder import ModelRecord, count_parameters
 from tomoseg.networks.images import own_input
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
@@ -28,7 +29,14 @@ from tomoseg.training.sampling import pos_weights_of
 from tomoseg.training.slices import EpochLoader
 from tomoseg.training.state import TrainState
 
-LEARNED_FROM = ("structures", "training cases", "validation cases", "grid", "masks", "voxels")
+LEARNED_FROM = (
+    part("structures"),
+    part("training cases"),
+    part("validation cases"),
+    part("grid"),
+    part("masks"),
+    part("voxels"),
+)
 """Properties in which the dataset must agree for a run to be resumed."""
 
 

@@ -237,8 +237,8 @@ class _Judging:
             if told := refusal(error):
                 return _Judged(name, error=told)
             told = (
-                f"expected no such error, got {type(error).__name__}: {error}; please report it, with its traceback in "
-                f"{SUMMARY} of --output"
+                f"expected no internal error, got {type(error).__name__}: {error}; please report it, with its "
+                f"traceback in {SUMMARY} of --output"
             )
             return _Judged(name, error=told, traceback="".join(traceback.format_exception(error)))
 

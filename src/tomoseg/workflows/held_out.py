@@ -56,8 +56,8 @@ class HeldOut:
         if not number:
             return ()
         return (
-            f"{counted(number, 'case')} of {len(self.cases)} were for training and have no masks on their "
-            "scans' own voxels: scored on the network's grid. The masks in the run's out-of-fold folder, "
+            f"Of {counted(len(self.cases), 'case')}, {counted(number, 'was', 'were')} for training, without masks on "
+            "the scans' own voxels: scored on the network's grid. The masks in the run's out-of-fold folder, "
             "compared with the dataset, are scored on the scans' own voxels",
         )
 

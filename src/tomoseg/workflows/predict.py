@@ -281,7 +281,7 @@ class _ScanInProgress:
         told = "".join(traceback.format_exception(error))
         place = write_failure(self.scan, self.asked, reason, told)
         where = "" if place is None else f"; the traceback is in {place}"
-        sentence = f"expected no such error, got {reason}{where}; please report it with the traceback"
+        sentence = f"expected no internal error, got {reason}{where}; please report it with the traceback"
         return ScanDone(self.scan, sentence, self.notices, traceback=told)
 
 

@@ -24,7 +24,7 @@ from tomoseg.datasets.corrections import with_corrections
 from tomoseg.datasets.layouts import Dataset
 from tomoseg.datasets.predictions import only_trusted
 from tomoseg.datasets.splits import assign_splits
-from tomoseg.errors import DatasetError, OutputError, TomosegError
+from tomoseg.errors import DatasetError, OutputError, TomosegError, counted
 from tomoseg.files.atomic import remove_file, whole_file, whole_folder
 from tomoseg.files.contents import files_of
 from tomoseg.files.outputs import begin_folder
@@ -402,6 +402,6 @@ def _check_output(output: Path, labels: LabelSet, grid: GridConfig) -> list[str]
     if not changed:
         return []
     return [
-        f"{output}: the ids of {len(changed)} structures were changed to those of the dataset "
+        f"{output}: the ids of {counted(len(changed), 'structure')} were changed to those of the dataset "
         f"({', '.join(changed[:4])}{', ...' if len(changed) > 4 else ''}); models trained on it keep the former ones."
     ]

@@ -168,7 +168,7 @@ class TestSeveralSeries:
         volume = read_scan(save([*slices, again], tmp_path))
         assert volume.shape == (6, 5, 6)
         (warning,) = volume.warnings
-        assert "1 of 7 slices lie at the position of another and were left out." in warning.message
+        assert "Left out: 1 slice of 7, at the position of another." in warning.message
 
     def test_repeated_slices_that_differ_are_named(self, rng, tmp_path):
         slices, stored = axial(rng)
@@ -203,7 +203,7 @@ class TestGeometry:
         slices, stored = axial(rng, count=5)
         del slices[2]
         volume = read_scan(save(slices, tmp_path))
-        assert "1 slices are missing (after slice 2 of 4 in order of position, 2 mm" in volume.warnings[0].message
+        assert "1 slice is missing (after slice 2 of 4 in order of position, 2 mm" in volume.warnings[0].message
         mean = np.rint((stored[1].astype(float) + stored[3]) / 2)
         np.testing.assert_allclose(volume.hu[..., 2], mean.T[::-1, ::-1], rtol=0, atol=0.5)
 

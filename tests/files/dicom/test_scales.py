@@ -42,7 +42,7 @@ def test_slices_without_a_scale_take_that_of_the_others(tmp_path, what):
     assert volume.hu[0, 0].tolist() == [-24, -23, -22, -21, -20]
     (warning,) = volume.warnings
     assert warning.kind == "no rescale"
-    assert "2 of 5 slices (2, 4 in order of position) give no usable rescale slope or intercept" in warning.message
+    assert "No usable rescale slope or intercept in 2 of 5 slices (2, 4 in order of position)" in warning.message
 
 
 def test_refused_where_the_others_differ(tmp_path):
@@ -103,7 +103,7 @@ def test_slices_whose_scale_makes_hu_jump_are_told(rng, tmp_path, wrong, tags, j
     (warning,) = read_scan(save(made, tmp_path)).warnings
     listed = ", ".join(str(number + 1) for number in wrong)
     assert warning.kind == "uneven HU"
-    assert f"{len(wrong)} of 9 slices ({listed} in order of position) have a different" in warning.message
+    assert f"differs in {len(wrong)} of 9 slices ({listed} in order of position)" in warning.message
     assert "from the others (1 and -1024), and HU jump by up to" in warning.message
     assert int(warning.message.split("by up to ")[1].split()[0]) == pytest.approx(jump, abs=10)
 

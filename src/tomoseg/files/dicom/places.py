@@ -21,18 +21,19 @@ from tomoseg.files.dicom.whose import by_patient_and_study
 from tomoseg.files.scan import of_lost
 from tomoseg.files.source import DicomFolder, Headers, Lost, ScanSource, SourceFile
 from tomoseg.files.stack import SAME_PLACE_MM
+from tomoseg.language import words
 
 FEWEST_SLICES = 3
 """Minimum slices of a scan; a series of fewer is a localizer or a bolus tracking image."""
 
 _MODALITY = "images of modality "
 _MADE_FROM_SCANS = {
-    f"{_MODALITY}RTDOSE": "dose grids",
-    f"{_MODALITY}SEG": "DICOM segmentations",
-    f"{_MODALITY}RTSTRUCT": "structure sets",
-    f"{_MODALITY}SR": "reports",
-    f"{_MODALITY}PR": "presentation states",
-    f"{_MODALITY}REG": "registrations",
+    f"{_MODALITY}RTDOSE": words.part("dose grids"),
+    f"{_MODALITY}SEG": words.part("DICOM segmentations"),
+    f"{_MODALITY}RTSTRUCT": words.part("structure sets"),
+    f"{_MODALITY}SR": words.part("reports"),
+    f"{_MODALITY}PR": words.part("presentation states"),
+    f"{_MODALITY}REG": words.part("registrations"),
 }
 """DICOM objects made from scans, by their names in `slices_among`."""
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float, Int16
 
-from tomoseg.errors import GridError, InputError, TomosegError
+from tomoseg.errors import GridError, InputError, TomosegError, counted
 from tomoseg.files.dicom.carried import Carried, is_sound
 from tomoseg.files.dicom.entries import Entry, entries
 from tomoseg.files.dicom.headers import ImageHeader, images_in, quietly
@@ -25,6 +25,7 @@ from tomoseg.files.dicom.series import Choice, Stack, check_one_scan, choose, li
 from tomoseg.files.dicom.whose import check_one_study
 from tomoseg.files.source import Headers, ScanSource
 from tomoseg.files.stack import SAME_PLACE_MM, Arrangement, Slices, arrange, resample
+from tomoseg.language.words import part
 from tomoseg.notices import Notice
 from tomoseg.slices import SourceImage, SourceSlices
 from tomoseg.volume import SourceGrid, Volume, check_affine
@@ -140,7 +141,8 @@ def _left_out(kinds: Counter[str]) -> list[Notice]:
     damaged = kinds.pop(UNREADABLE, 0)
     words = [Notice(f"Left out: {_counted(kinds)}.", "left out")] if kinds else []
     if damaged:
-        text = f"{damaged} {UNREADABLE} were left out; slices may be missing. Copy the folder again."
+        lost = counted(damaged, "file that cannot be read was", "files that cannot be read were")
+        text = f"{lost} left out; slices may be missing. Copy the folder again."
         words.append(Notice(text, "unreadable files"))
     return words
 
@@ -214,7 +216,7 @@ def _of_identifiers(why: str) -> list[Notice]:
 AXIAL = (np.array([-1.0, 0.0, 0.0]), np.array([0.0, -1.0, 0.0]))
 """Directions of axial slices: columns to the patient's left, rows to the back, in RAS+."""
 
-POSITION, THICKNESS = "position of each slice", "slice thickness"
+POSITION, THICKNESS = part("position of each slice"), part("slice thickness")
 
 
 def _geometry(stack: Stack, assume_spacing: Edges | None, name: str) -> tuple[Slices, list[Notice], bool]:
@@ -305,9 +307,9 @@ def _lacking(
     places_mm = None if positions_mm is None else positions_mm @ normal
     lacking = []
     if first.pixel_mm is None:
-        lacking.append("pixel spacing")
+        lacking.append(part("pixel spacing"))
     if first.orientation is None:
-        lacking.append("orientation")
+        lacking.append(part("orientation"))
     if places_mm is None or (len(places_mm) > 1 and np.ptp(places_mm) < SAME_PLACE_MM):
         lacking.append(POSITION)
     elif len(places_mm) == 1 and first.thickness_mm is None:
@@ -346,7 +348,7 @@ def _decoded(
     noticed = Counter[Notice]()
     for places in by_file.values():
         places.sort(key=lambda place: images[place].frame or 0)
-        called = name if len(by_file) == 1 else f"{name}: slice {places[0] + 1} of {len(images)}"
+        called = name if len(by_file) == 1 else f"{name}: {part(f'slice {places[0] + 1} of {len(images)}')}"
         decoded = decode([images[place] for place in places], called, take)
         for place, (_, pixels, words) in zip(places, decoded, strict=True):
             hu[place] = pixels

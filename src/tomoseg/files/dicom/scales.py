@@ -51,7 +51,7 @@ def scaled(images: Sequence[ImageHeader], name: str) -> tuple[list[ImageHeader],
         )
     slope, intercept = found.pop()
     text = (
-        f"{which} give no usable rescale slope or intercept; those of the others, {slope:g} and {intercept:g}, "
+        f"No usable rescale slope or intercept in {which}; those of the others, {slope:g} and {intercept:g}, "
         "were used. Check that these slices are as bright as the others."
     )
     return [replace(image, slope=slope, intercept=intercept) for image in images], [Notice(text, "no rescale")]
@@ -84,7 +84,7 @@ def steps(images: Sequence[ImageHeader], hu: Int16[np.ndarray, "n r c"]) -> list
     if not odd:
         return []
     text = (
-        f"{_which(odd, len(images))} have a different rescale slope or intercept from the others ({usual[0]:g} "
+        f"The rescale slope or intercept differs in {_which(odd, len(images))} from the others ({usual[0]:g} "
         f"and {usual[1]:g}), and HU jump by up to {max(map(abs, shifts.values())):.0f} from slice to slice "
         "there. They were applied as the files give them, so masks on these slices, or on the others, are "
         "wrong: export the series again."

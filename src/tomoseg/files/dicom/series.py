@@ -19,7 +19,7 @@ from tomoseg.files.dicom.headers import ImageHeader
 from tomoseg.files.dicom.lone import joined
 from tomoseg.files.dicom.mixed import LONGEST_PERIOD
 from tomoseg.files.dicom.whose import by_patient_and_study
-from tomoseg.language.words import all_later, later, say, short
+from tomoseg.language.words import all_later, later, part, say, say_many, short
 from tomoseg.notices import Notice
 from tomoseg.settings import Language
 
@@ -35,17 +35,28 @@ FEWEST_LONE = 3
 RIVAL = 0.5
 """Share of a scan's number of slices from which another scan in the same series makes the choice ambiguous."""
 
-_ORDINALS, _COUNTED = ("first", "second", "third", "fourth"), {2: "second", 3: "third", 4: "fourth", 1: ""}
+_ORDINALS = ("first", "second", "third", "fourth")
+_COUNTED = {2: "second", 3: "third", 4: "fourth", 1: ""}
 _AXIAL_COSINE = 0.7
 _PLANES = all_later("sagittal", "coronal", "axial")
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _NO_SLICES = {
-    "LOCALIZER": "localizers",
-    "DOSE_INFO": "dose sheets",
-    "SCREEN SAVE": "screen captures",
-    "SCREENSHOT": "screen captures",
-    "PERFUSION": "perfusion maps",
+    "LOCALIZER": part("localizers"),
+    "DOSE_INFO": part("dose sheets"),
+    "SCREEN SAVE": part("screen captures"),
+    "SCREENSHOT": part("screen captures"),
+    "PERFUSION": part("perfusion maps"),
 }
+
+
+_IN_MESSAGES = (
+    *(part("{}, 1 image of {} x {}"), part("{}, {} images of {} x {}")),
+    *(part("{}, 1 image of {} x {} at {} mm"), part("{}, {} images of {} x {} at {} mm")),
+    *(part("{}, 1 image of {} x {} ({})"), part("{}, {} images of {} x {} ({})")),
+    *(part("{}, 1 image of {} x {} at {} mm ({})"), part("{}, {} images of {} x {} at {} mm ({})")),
+    *(part("series number {}"), part("axial"), part("coronal"), part("sagittal"), part("unknown plane")),
+)
+"""What `Stack.described` says in English, which messages quote and the catalogue translates there."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +110,12 @@ class Stack:
             lang: The language.
         """
         first = self.images[0]
-        size = say(
+        size = say_many(
+            len(self.images),
+            "{plane}, 1 image of {rows} x {columns}",
             "{plane}, {count} images of {rows} x {columns}",
             lang,
             plane=say(self.plane, lang),
-            count=len(self.images),
             rows=first.shape[0],
             columns=first.shape[1],
         )
@@ -133,7 +145,7 @@ def kind_of_other(image: ImageHeader) -> str | None:
         if word in image.image_type:
             return kind
     if image.colours != 1 or (image.position_mm is None and image.sop_class_uid.startswith(_SECONDARY_CAPTURE)):
-        return "screen captures"
+        return part("screen captures")
     return None
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from tomoseg.files.dicom.headers import ImageHeader
 from tomoseg.files.dicom.traits import ACQUISITION, IN_PLANE_MM, MARKS, ORDERS
 from tomoseg.files.stack import SAME_PLACE_MM
+from tomoseg.language.words import part
 
 MOST_VALUES, EXPOSURES_APART = 4, 0.05
 """Maximum number of values with which exposure, or position within the plane, distinguishes stacks, since both change
@@ -49,17 +50,17 @@ def _by_marks(images: Sequence[ImageHeader]) -> Iterator[Way]:
         values = [image.traits.marks[number] for image in images]
         yield _by_value(values), _words_of(mark.words, values if mark.is_shown else [])
     yield from _by_few(images)
-    yield _by_value([_place_of_file(image)[0] for image in images]), _words_of("folder", [])
+    yield _by_value([_place_of_file(image)[0] for image in images]), _words_of(part("folder"), [])
 
 
 def _by_few(images: Sequence[ImageHeader]) -> Iterator[Way]:
     """Yield groups by values that change from slice to slice in many scans, if there are few different ones."""
     for labels in (_in_plane(images, axis) for axis in (0, 1)):
         if len(set(labels)) <= MOST_VALUES:
-            yield _by_value(labels), _words_of("position within the plane", [])
+            yield _by_value(labels), _words_of(part("position within the plane"), [])
     exposures = [image.traits.exposures for image in images]
     if len(set(exposures)) <= MOST_VALUES and _differ(set(exposures)):
-        yield _by_value(exposures), _words_of("exposure", [])
+        yield _by_value(exposures), _words_of(part("exposure"), [])
 
 
 def _by_order(images: Sequence[ImageHeader], places: Places) -> Iterator[Way]:
@@ -77,11 +78,11 @@ def _by_order(images: Sequence[ImageHeader], places: Places) -> Iterator[Way]:
 
 
 def _orders(images: Sequence[ImageHeader]) -> Iterator[tuple[str, Sequence[float | None]]]:
-    yield "acquisition number", [_whole(image.traits.marks[ACQUISITION]) for image in images]
+    yield part("acquisition number"), [_whole(image.traits.marks[ACQUISITION]) for image in images]
     for order in range(len(ORDERS)):
         yield "time", [image.traits.times[order] for image in images]
-    yield "image number", [image.number for image in images]
-    yield "file name", _ranks([_place_of_file(image)[1] for image in images])
+    yield part("image number"), [image.number for image in images]
+    yield part("file name"), _ranks([_place_of_file(image)[1] for image in images])
 
 
 def _words_of(words: str, values: Sequence[str | None]) -> Callable[[int, list[int]], str]:
@@ -98,7 +99,7 @@ def _words_of(words: str, values: Sequence[str | None]) -> Callable[[int, list[i
 
 
 def _ordinal(number: int) -> str:
-    return ("first", "second", "third", "fourth")[number] if number < 4 else f"{number + 1}th"
+    return (part("first"), part("second"), part("third"), part("fourth"))[number] if number < 4 else f"{number + 1}th"
 
 
 def _by_value(values: Sequence[Hashable]) -> Groups:
