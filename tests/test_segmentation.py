@@ -69,6 +69,8 @@ def test_complete_slabs_can_be_read_before_the_rest_is_there(rng):
         segmentation.slice(8)
     with pytest.raises(GridError, match="expected all 11 slices before reading, got 10; append the rest"):
         segmentation.mask("part_0")
+    with pytest.raises(GridError, match="expected all 11 slices before reading, got 10; append the rest"):
+        next(segmentation.slabs())
     segmentation.append(pack(masks[..., 10]))
     np.testing.assert_array_equal(segmentation.slice(10), masks[..., 10])
 

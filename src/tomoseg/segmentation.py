@@ -104,9 +104,8 @@ class Slabs:
         Raises:
             GridError: If slices are still missing.
         """
+        self._check_complete()
         x, y, z = self.grid.canonical_shape
-        if self._filled != z:
-            raise GridError(f"expected all {z} slices before reading, got {self._filled}; append the rest")
         out = np.empty((z, y, x), np.uint8)
         depth = self._open.shape[1]
         for k, slab in enumerate(self._slabs):
@@ -152,9 +151,8 @@ class Slabs:
         Raises:
             GridError: If slices are still missing.
         """
-        x, y, z = self.grid.canonical_shape
-        if self._filled != z:
-            raise GridError(f"expected all {z} slices before reading, got {self._filled}; append the rest")
+        self._check_complete()
+        x, y, _ = self.grid.canonical_shape
         numbers = range(len(self._slabs))
         for number in reversed(numbers) if descending else numbers:
             slab = self._slabs[number]
@@ -164,6 +162,16 @@ class Slabs:
     def compressed_bytes(self) -> int:
         """Size in memory in bytes."""
         return sum(len(volume) for slab in self._slabs for volume in slab)
+
+    def _check_complete(self) -> None:
+        """Refuse to read volumes before they are complete.
+
+        Raises:
+            GridError: If slices are still missing.
+        """
+        z = self.grid.canonical_shape[2]
+        if self._filled != z:
+            raise GridError(f"expected all {z} slices before reading, got {self._filled}; append the rest")
 
 
 class Segmentation:

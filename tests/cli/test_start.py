@@ -7,6 +7,7 @@ from tests.workflows.datasets import GRID, scan
 from tomoseg.cli import COMMANDS, main
 from tomoseg.cli.running import command_of
 from tomoseg.files.nifti import write_nifti
+from tomoseg.limits import OF_MEMORY
 from tomoseg.version import __version__
 
 
@@ -129,6 +130,38 @@ class TestHelp:
         assert told.startswith("error: ")
         assert message in told
         assert told.count("\n") == 1
+
+
+class Import:
+    """Lets the import of what runs commands fail."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def find_spec(self, name, *_):
+        if name == "tomoseg.cli.running":
+            raise self.error
+
+
+class TestWhileItIsImported:
+    @pytest.fixture
+    def fails_by(self, monkeypatch):
+        def fail(error):
+            monkeypatch.delitem(sys.modules, "tomoseg.cli.running")
+            monkeypatch.setattr(sys, "meta_path", [Import(error), *sys.meta_path])
+
+        return fail
+
+    @pytest.mark.parametrize("error", [MemoryError(), SystemError("error return without exception set")])
+    def test_too_little_memory_is_told(self, error, fails_by, capsys):
+        fails_by(error)
+        assert run("labels") == 2
+        assert capsys.readouterr().err == f"error: {OF_MEMORY}\n"
+
+    def test_other_errors_are_raised(self, fails_by):
+        fails_by(KeyError("of ours"))
+        with pytest.raises(KeyError, match="of ours"):
+            run("labels")
 
 
 def test_an_interruption_is_status_130(monkeypatch, capsys):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from tests.workflows.predicting import run, told, write_scans
@@ -111,6 +112,59 @@ def test_a_killed_worker_s_scans_are_done_by_another(scans, model, tmp_path, as_
     assert told(tmp_path / "out") == as_here
 
 
+STOPS = """
+import importlib, signal, sys
+from tomoseg.cases import leases
+from tomoseg.cli import main
+leases.BEAT_SECONDS, leases.LOOK_SECONDS = 0.1, 0.05
+module, name = importlib.import_module(sys.argv[1]), sys.argv[2]
+go_on = getattr(module, name)
+def stop(*given, **named):
+    setattr(module, name, go_on)
+    signal.raise_signal(signal.SIGSTOP)
+    return go_on(*given, **named)
+setattr(module, name, stop)
+raise SystemExit(main(sys.argv[3:]))
+"""
+STOPS_BEFORE = (
+    ("tomoseg.workflows.predict", "segment"),
+    ("tomoseg.files.atomic", "_move_into_place"),
+    ("tomoseg.workflows.predict", "write_record"),
+)
+
+
+def test_workers_that_are_stopped_for_longer_than_their_leases_and_go_on(scans, model, tmp_path, as_here):
+    """By SIGSTOP, each at another point of its scan, until another worker has done all; then they write it again."""
+    out = tmp_path / "out"
+    flags = ["-i", str(scans), "-o", str(out), "-m", str(model), "--device", "cpu", "--precision", "fp32"]
+    words = ["predict", *flags, "--statistics", "--triage", "--join"]
+    workers = [subprocess.Popen([sys.executable, "-c", STOPS, *place, *words]) for place in STOPS_BEFORE]
+    try:
+        until = time.monotonic() + 200
+        while {psutil.Process(one.pid).status() for one in workers} != {"stopped"} and time.monotonic() < until:
+            time.sleep(0.02)
+        began = {one.pid: one.scan for one in status(out).at_work}
+        assert set(began) == {one.pid for one in workers}
+        for lease in (out / ".work" / "leases").iterdir():
+            then = lease.stat().st_mtime - leases_module.LEASE_SECONDS
+            os.utime(lease, (then, then))
+        join(scans, out, model, statistics=True, triage=True)
+        files, records = told(out)
+        assert records == as_here[1]
+        assert {name: content for name, content in files.items() if ".part/" not in name} == as_here[0]
+        assert {Leases(out).last(scan).number for scan in began.values()} == {2}
+        for worker in workers:
+            worker.send_signal(signal.SIGCONT)
+        assert [worker.wait(200) for worker in workers] == [1] * 3  # the last scan is none
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert told(out) == as_here
+    found = status(out)
+    assert (found.done, list(found.failed), found.at_work) == (4, ["s4"], ())
+
+
 def test_a_time_limit_gives_scans_back(scans, model, tmp_path, monkeypatch):
     """A cluster's SIGTERM is no fault of the scan: it counts as no try, and another goes on at once."""
 
@@ -150,6 +204,12 @@ class TestStatus:
         assert found.at_work == (ActiveScan("s3", leases_module.socket.gethostname(), os.getpid(), 1),)
         assert found.per_hour == pytest.approx(2 / 60 * 3600, rel=0.05)  # after the first end, in a minute
         assert found.seconds_left == pytest.approx(7 * 30, rel=0.05)
+
+    def test_nothing_is_written(self, out):
+        before = {path: path.stat().st_mtime_ns for path in (out, *out.rglob("*"))}
+        time.sleep(0.02)
+        status(out)
+        assert {path: path.stat().st_mtime_ns for path in (out, *out.rglob("*"))} == before
 
     def test_as_a_table(self, out, capsys):
         assert main(["status", str(out)]) == 1

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from tomoseg.cli.exits import NOT_STARTED
 from tomoseg.cli.streams import with_streams
 from tomoseg.version import __version__
 
@@ -56,10 +57,27 @@ def _main(given: Sequence[str], *, is_process: bool) -> int:
             from tomoseg.cli.libraries import silence_libraries
 
             silence_libraries()
-        from tomoseg.cli.running import run
-
+        try:
+            from tomoseg.cli.running import run
+        except Exception as error:
+            return _not_loaded(error)
         return run(given[0], given[1:])
     _parse_no_command(given)
+
+
+def _not_loaded(error: Exception) -> int:
+    """Report that memory or files ran out before the command could run, and return the exit status.
+
+    Raises:
+        Exception: Any other error.
+    """
+    from tomoseg.limits import refusal
+
+    told = refusal(error)
+    if told is None:
+        raise error
+    sys.stderr.write(f"error: {told}\n")
+    return NOT_STARTED
 
 
 def _parse_no_command(given: Sequence[str]) -> NoReturn:

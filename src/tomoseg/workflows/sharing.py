@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -203,31 +204,29 @@ class Status:
 def status(output: Path) -> Status:
     """Return the progress of workers that share the scans of an output folder.
 
+    Nothing is written, so leases are compared with this machine's clock instead of the file system's.
+
     Args:
         output: The folder of all results.
 
     Raises:
         InputError: If no scans were shared there.
-        OutputError: If the folder cannot be written to, which is needed to get the file system's time.
     """
-    leases = Leases(output)
+    leases, now = Leases(output), time.time()
     job = _job(leases)
     if job is None:
         raise InputError(
             f"{output}: expected a folder of results that `tomoseg predict --join` (or `--on slurm`) writes into, "
             "found no list of scans in it; name the --output of that command"
         )
-    try:
-        names = set(job["scans"])
-        done = leases.ended(DONE) & names
-        failed = leases.ended(FAILED) & names - done  # who was thought dead may have done it
-        reasons = {name: str((leases.end_of(name) or {}).get("error")) for name in sorted(failed)}
-        at_work = tuple(
-            ActiveScan(one.name, one.host, one.pid, one.number) for one in leases.at_work() if one.name in names
-        )
-        rate = _per_second(leases.end_times(), leases.now())
-    finally:
-        leases.close()
+    names = set(job["scans"])
+    done = leases.ended(DONE) & names
+    failed = leases.ended(FAILED) & names - done  # who was thought dead may have done it
+    reasons = {name: str((leases.end_of(name) or {}).get("error")) for name in sorted(failed)}
+    at_work = tuple(
+        ActiveScan(one.name, one.host, one.pid, one.number) for one in leases.at_work(now) if one.name in names
+    )
+    rate = _per_second(leases.end_times(), now)
     left = len(names) - len(done) - len(failed)
     seconds = 0.0 if not left else None if not rate else left / rate
     return Status(len(names), len(done), reasons, at_work, None if rate is None else rate * 3600, seconds)
@@ -243,4 +242,4 @@ def _per_second(times: Sequence[float], now: float) -> float | None:
     if len(times) < 2:
         return None
     since = max(times[0], now - RATE_SECONDS)
-    return sum(time > since for time in times) / (now - since) if now > since else None
+    return sum(end > since for end in times) / (now - since) if now > since else None
