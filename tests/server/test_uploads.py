@@ -127,5 +127,5 @@ def test_what_a_killed_server_left_goes_and_what_can_be_resumed_stays(store):
     whole = add(store)
     store.sweep_strays()
     assert {path.name for path in store.folder.iterdir()} == {resumable, whole}
-    with pytest.raises(RefusalError, match="not there"):
+    with pytest.raises(RefusalError, match="does not exist"):
         store.row(cut)
