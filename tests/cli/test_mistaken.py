@@ -71,6 +71,8 @@ def test_what_lies_at_a_place(places):
         ("predict -i results -o out -m model", "results: expected a scan, got a training of nnU-Net; `tomoseg import`"),
         ("models packed.zip", "packed.zip: expected a model or a run, got a training of nnU-Net; `tom"),
         ("export checkpoint.pth --to onnx", "checkpoint.pth: expected a model or a run, got a training of nnU-Net; `"),
+        ("import run -o out", "run: expected a training of nnU-Net, got a model or a run; it is a model of tomoseg al"),
+        ("fuse pre model --on pre -o out", "pre: expected a model or a run, got a preprocessed dataset"),
         ("export pre --to openvino", "pre: expected a model or a run, got a preprocessed dataset"),
     ],
 )  # fmt: skip

@@ -67,6 +67,9 @@ class TestPlan:
     def test_a_dataset_that_is_not_there(self, tmp_path, capsys):
         assert run("plan", tmp_path / "nothing") == 2
         assert "expected a dataset folder, got no such folder; check the path" in capsys.readouterr().err
+        (tmp_path / "notes.txt").touch()
+        assert run("plan", tmp_path / "notes.txt") == 2
+        assert "notes.txt: expected a dataset folder, got a file; check the path" in capsys.readouterr().err
 
 
 class TestPreprocess:

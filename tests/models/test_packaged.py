@@ -78,6 +78,12 @@ def test_the_whole_body_is_what_is_used_where_no_model_is_named():
     )
 
 
+def test_a_file_is_no_model(tmp_path):
+    (tmp_path / "notes.txt").write_text("no model", encoding="utf-8")
+    with pytest.raises(ModelError, match=r"notes\.txt: expected the folder of a model, got a file; give the folder"):
+        model_folder(tmp_path / "notes.txt")
+
+
 def test_one_network_of_several_has_a_name(tmp_path):
     assert load_model(f"{DEFAULT_MODEL}/coronal").record.grid.view == "coronal"
     with pytest.raises(ModelError, match="got a packaged model"):

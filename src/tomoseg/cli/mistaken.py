@@ -31,6 +31,8 @@ WANTED: dict[str, dict[str, Kind]] = {
     "tune": {"model": "model", "preprocessed": "preprocessed"},
     "export": {"model": "model"},
     "models": {"model": "model"},
+    "fuse": {"models": "model", "on": "preprocessed"},
+    "import": {"source": "nnunet"},
 }
 """Expected kinds of the paths that a command reads, by argument. `evaluate` also takes masks for either."""
 
@@ -44,6 +46,7 @@ ADVICE: dict[tuple[Kind, Kind], str] = {
     ("model", "scan"): "-m of predict takes the model, -i the scan",
     ("model", "dataset"): "`tomoseg preprocess` and `tomoseg train` make a model of it",
     ("model", "preprocessed"): "`tomoseg train` makes a model of it",
+    ("nnunet", "model"): "it is a model of tomoseg already, which -m of predict takes",
     ("preprocessed", "dataset"): "`tomoseg preprocess` makes one of it",
     ("preprocessed", "model"): "name the preprocessed dataset; the run folder comes after -o",
     ("preprocessed", "scan"): "`tomoseg preprocess` makes one of many scans with their masks",

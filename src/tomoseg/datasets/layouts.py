@@ -84,7 +84,8 @@ def find_dataset(folder: Path) -> Dataset:
         LabelError: If a file of labels has a name or a value twice.
     """
     if not folder.is_dir():
-        raise DatasetError(f"{folder}: expected a dataset folder, got no such folder; check the path")
+        got = "a file" if folder.exists() else "no such folder"
+        raise DatasetError(f"{folder}: expected a dataset folder, got {got}; check the path")
     try:
         layout, found = _predicted_or(folder, *_find(folder))
     except OSError as error:

@@ -28,9 +28,11 @@ def model_folder(given: Path) -> Path:
         given: A path, or a name such as `head-neck`, or `body-117/coronal` for one network of several.
 
     Raises:
-        ModelError: If it is neither; the message suggests the nearest name, or how to fetch the model.
+        ModelError: If it is a file, or neither; the message suggests the nearest name, or how to fetch the model.
     """
     known = fetched_models() | packaged_models()
+    if given.is_file():
+        raise ModelError(f"{given}: expected the folder of a model, got a file; give the folder")
     if given.exists():
         return given
     if len(given.parts) == 2 and given.parts[0] in known:  # one network of a model

@@ -174,7 +174,10 @@ def _checked(models: Sequence[Model], data: Preprocessed) -> Preprocessed:
         )
     views = [model.record.grid.view for model in models]
     if len(views) < 2 or len(set(views)) < len(views):
-        raise ConfigError(f"expected two models or more, each of another view, got {', '.join(views) or 'none'}")
+        raise ConfigError(
+            f"expected two models or more, each of another view, got {', '.join(views) or 'none'}; name models of "
+            "different views"
+        )
     if data.grid.view != "axial":
         raise DatasetError(
             f"{data.folder}: expected a dataset of axial view to choose weights on, got {data.grid.view}"
