@@ -165,6 +165,17 @@ def test_workers_that_are_stopped_for_longer_than_their_leases_and_go_on(scans, 
     assert (found.done, list(found.failed), found.at_work) == (4, ["s4"], ())
 
 
+def test_what_a_worker_that_died_meanwhile_left_is_removed_at_the_end(scans, model, tmp_path, as_here, monkeypatch):
+    def share(leases, names):
+        (tmp_path / "out" / ".s1.0123456789ab.part").mkdir()
+        yield from leases_module.share(leases, names, 0.01)
+
+    monkeypatch.setattr(sharing, "share", share)
+    join(scans, tmp_path / "out", model, statistics=True, triage=True)
+    assert not (tmp_path / "out" / ".s1.0123456789ab.part").exists()
+    assert told(tmp_path / "out") == as_here
+
+
 def test_a_time_limit_gives_scans_back(scans, model, tmp_path, monkeypatch):
     """A cluster's SIGTERM is no fault of the scan: it counts as no try, and another goes on at once."""
 

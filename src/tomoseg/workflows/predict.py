@@ -124,7 +124,8 @@ def predict(
 def _tell_of_all(
     results: Sequence[ScanDone], of_all: dict[str, Any], output: Path, options: PredictOptions, found: FoundScans
 ) -> None:
-    """Write the outcomes of many scans."""
+    """Write the outcomes of many scans, and remove what workers that died meanwhile left of theirs."""
+    remove_left_overs(output)
     write_manifest(results, of_all, manifest_path(output, options.part), found.reasons())
     if options.triage:
         write_triage(results, triage_path(output, options.part))
