@@ -35,8 +35,8 @@ from tomoseg.models.views import load_fusion
 from tomoseg.options import AUTO, Request
 from tomoseg.preprocessed.format import CASE_RECORD, CASES, INDEX, DatasetIndex
 from tomoseg.settings import load_config
-from tomoseg.terminal.console import progress
 from tomoseg.terminal.fusing import show_fused
+from tomoseg.terminal.rows import progress
 from tomoseg.terminal.stopping import stop_on_signal
 from tomoseg.terminal.training import watch
 from tomoseg.workflows.export import export

@@ -132,7 +132,25 @@ def test_a_scan_that_fails_there_is_said_and_the_others_are_done(server, scan, t
     assert main(command) == 1
     said = capfd.readouterr()
     assert "failed: bad: expected" in said.err
+    assert said.err.splitlines()[-1] == "failed: 1 of 2 scans: bad"
     assert (tmp_path / "out" / "good" / "ball.nii.gz").exists()
+
+
+def test_each_scan_is_said_when_it_ends(server, scan, tmp_path, capfd, monkeypatch):
+    """What is printed while the last of three is awaited."""
+    for name in "abc":
+        (tmp_path / f"{name}.nii.gz").symlink_to(scan)
+    said, wait = [], Client.wait
+
+    def heard(client, job, on_change):
+        said.append(capfd.readouterr().out)
+        return wait(client, job, on_change)
+
+    monkeypatch.setattr(Client, "wait", heard)
+    flags = ("-i", str(tmp_path), "-o", str(tmp_path / "out"), "-m", "hu", "--server", str(server.base_url))
+    assert main(["predict", *flags]) == 0
+    assert [one.partition(":")[0] for one in said] == ["", "a", "b"]
+    assert capfd.readouterr().out.startswith("c: ")
 
 
 @pytest.fixture

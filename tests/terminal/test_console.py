@@ -1,5 +1,4 @@
-from contextlib import nullcontext
-
+from tests.terminal.screen import run_on_terminal
 from tomoseg.notices import Notice
 from tomoseg.terminal import console
 
@@ -50,32 +49,25 @@ def test_a_table(capsys):
     assert rows == [["[x]", "-", "0.123"], ["y" * 90, "7", "z"]]
 
 
-def test_progress_draws_nothing_without_a_terminal(capsys):
-    with console.progress_bar() as bar:
-        bar.advance(bar.add_task("a", total=2, info="[/x]"))
-    assert capsys.readouterr() == ("", "")
+SENTENCE = "The scan measures 300 mm from head to feet; look at scans/of/a/patient/with/a/long/name/ct.nii.gz first."
 
 
-def test_progress_of_one_task_draws_nothing_without_a_terminal(capsys):
-    with console.progress("a") as show:
-        show(0, 3)
-        show(1, None, "[/x]")
-    assert capsys.readouterr() == ("", "")
+def test_text_in_a_terminal_goes_on_between_words():
+    code = f"from tomoseg.terminal.console import error, out; out.print({SENTENCE!r}); error({SENTENCE!r})"
+    stood, status = run_on_terminal(["-c", code], columns=40)
+    assert status == 0
+    lines = [line for line in stood[-1] if line]
+    assert lines[:5] == [
+        "The scan measures 300 mm from head to",
+        "feet; look at",
+        # longer than a line, so that the terminal itself breaks it
+        "scans/of/a/patient/with/a/long/name/ct.n",
+        "ii.gz",
+        "first.",
+    ]
+    assert lines[5] == "error: The scan measures 300 mm from"
 
 
-def test_progress_of_one_task(monkeypatch):
-    shown = []
-
-    class Bar:
-        def add_task(self, what, total, info):
-            shown.append((what, total, info))
-            return 7
-
-        def update(self, task, completed, total, info):
-            shown.append((task, completed, total, info))
-
-    monkeypatch.setattr(console, "progress_bar", lambda: nullcontext(Bar()))
-    with console.progress("check") as show:
-        show(0, 3)
-        show(1, info="s0")
-    assert shown == [("check", None, ""), (7, 0, 3, ""), (7, 1, None, "s0")]
+def test_text_elsewhere_is_a_line(capsys):
+    console.out.print(SENTENCE)
+    assert capsys.readouterr().out == f"{SENTENCE}\n"

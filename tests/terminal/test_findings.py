@@ -1,6 +1,7 @@
 """What looks wrong about a dataset, in the terminal."""
 
 from tomoseg.checks.findings import Finding
+from tomoseg.language.words import speak
 from tomoseg.terminal.findings import finding_lines
 
 
@@ -22,3 +23,18 @@ def test_what_is_decisive_names_all_of_its_scans():
     for kind, named in (("scan: upside down", ", ".join(names)), ("scan: tilt", ", ".join(names[:6]) + " and 3 more")):
         (line,) = finding_lines([Finding.warning(kind, "Seen.", name) for name in names])
         assert line == f"warning: {kind}: {named}: Seen."
+
+
+def test_in_french_the_place_is_no_part_of_the_sentence():
+    overlap = (
+        "85% of the smaller of aorta and heart overlaps the other. Some structures do overlap; check whether these "
+        "should."
+    )
+    speak("fr")
+    try:
+        (line,) = finding_lines([Finding.warning("overlap", overlap, "s1", "aorta")])
+    finally:
+        speak("en")
+    assert line.replace("\xa0", " ").startswith(
+        "attention : recouvrement : s1 aorta : 85 % de la plus petite de aorta et heart"
+    )

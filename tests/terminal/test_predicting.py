@@ -33,7 +33,7 @@ def test_on_a_terminal():
     assert status == 0
     rows = [line for lines in stood for line in lines]
     assert any(row.startswith("loading the model") for row in rows)
-    assert any(re.search(r"^a\[b\] .*slice 1 of 2 +0:00:0\d", row) for row in rows)
+    assert any(re.search(r"^scan .*slice 1 of 2 +0:00:0\d.* a\[b\] *$", row) for row in rows)
     assert any(re.search(r"^scans .*1 of 4 done +0:00:0\d", row) for row in rows)
     assert any(re.search(r"^scans .*3 of 4 done +0:00:0\d, 0:00:0\d left", row) for row in rows)
     assert [line for line in stood[-1] if line] == ["4 scans"]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.terminal.shown import rows_in
 from tomoseg.notices import Notice
-from tomoseg.terminal.predictions import show_predictions
+from tomoseg.terminal.predictions import show_done, show_predictions
 from tomoseg.workflows.prediction_record import ScanDone
 from tomoseg.workflows.scans import Scan
 
@@ -23,22 +23,36 @@ def record(**more):
     return {"seconds": seconds, "engine": engine, "peak_memory_bytes": 3 * 2**29} | more
 
 
-def test_each_scan_has_its_line_and_what_computed_it_comes_last(capsys):
-    show_predictions(
-        [
-            ScanDone(scan("a"), None, (Notice("It is odd.", "tilt"),), record=record()),
-            ScanDone(scan("b"), None, (), skipped=True, record=record(engine={})),
-            ScanDone(scan("c"), "expected a scan, got none", ()),
-        ]
-    )
+ENDED = [
+    ScanDone(scan("a"), None, (Notice("It is odd.", "tilt"),), record=record()),
+    ScanDone(scan("b"), None, (), skipped=True, record=record(engine={})),
+    ScanDone(scan("c"), "expected a scan, got none", ()),
+]
+
+
+@pytest.mark.parametrize(
+    ("ended", "out", "err"),
+    [
+        (ENDED[0], f"a: {Path('out/a')} (4.0 s)\n", ""),
+        (ENDED[1], f"b: {Path('out/b')} (done before)\n", ""),
+        (ENDED[2], "", "failed: c: expected a scan, got none\n"),
+    ],
+)
+def test_each_scan_has_its_line_when_it_ends(ended, out, err, capsys):
+    show_done(ended)
+    assert capsys.readouterr() == (out, err)
+
+
+def test_what_computed_them_and_what_failed_come_last(capsys):
+    show_predictions(ENDED)
     printed = capsys.readouterr()
-    assert printed.out.splitlines() == [
-        f"a: {Path('out/a')} (4.0 s)",
-        f"b: {Path('out/b')} (done before)",
-        "openvino fp32 on cpu, peak memory 1.50 GiB",
-    ]
-    assert "a: It is odd." in " ".join(printed.err.split())
-    assert "failed: c: expected a scan, got none" in printed.err
+    assert printed.out.splitlines() == ["openvino fp32 on cpu, peak memory 1.50 GiB"]
+    assert printed.err.splitlines() == ["warning: a: It is odd.", "failed: 1 of 3 scans: c"]
+
+
+def test_why_an_only_scan_failed_is_said_once(capsys):
+    show_predictions(ENDED[2:])
+    assert capsys.readouterr() == ("", "")
 
 
 def test_what_is_noticed_of_many_scans_is_told_once_and_the_decisive_first(capsys):
@@ -89,7 +103,7 @@ def test_the_scan_to_look_at_first_comes_first(capsys):
     )
     printed = capsys.readouterr().out
     assert rows_in(printed) == [
-        ("scan", "rank", "self-rating", "lowest structure", "its rating", "found", ""),
+        ("scan", "rank", "self-rating", "lowest structure", "its rating", "structures found", "reason"),
         ("pelvis", "1", "-", "-", "-", "1", "unlike the training scans"),
         ("none", "2", "-", "-", "-", "0", "no structure was found"),
         ("bad", "3", "0.500", "rib", "0.500", "1", ""),

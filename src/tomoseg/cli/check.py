@@ -12,6 +12,7 @@ from tomoseg.cli.exits import DONE, SOME_FAILED
 from tomoseg.language.words import say
 from tomoseg.options import HERE, Spread
 from tomoseg.terminal import console
+from tomoseg.terminal.rows import CASES_OF, progress
 
 
 def check(
@@ -32,7 +33,7 @@ def check(
     from tomoseg.terminal.findings import show_findings
     from tomoseg.workflows.check import check as run
 
-    with console.progress(say("check")) as show:
+    with progress(say("check"), count=CASES_OF) as show:
         report = run(dataset, output, lambda name, done, total: show(done, total, name), show_dataset, spread)
     show_findings(report)
     if output is not None:

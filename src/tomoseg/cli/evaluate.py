@@ -11,7 +11,7 @@ from tomoseg.cli.arguments import MaybeOutput
 from tomoseg.cli.exits import DONE, SOME_FAILED
 from tomoseg.language.words import say
 from tomoseg.options import AS_DEFINED, AS_IN_TRAINING, Compute, EvaluateOptions
-from tomoseg.terminal import console
+from tomoseg.terminal.rows import CASES_OF, progress
 
 
 def evaluate(
@@ -39,7 +39,7 @@ def evaluate(
     from tomoseg.terminal.scores import show_evaluation
     from tomoseg.workflows.evaluate import evaluate as run
 
-    with console.progress(say("evaluate")) as show:
+    with progress(say("evaluate"), count=CASES_OF) as show:
         result = run(predicted, reference, options, output=output, compute=compute, on_case=show)
     show_evaluation(result, str(options.against), output)
     return SOME_FAILED if result.failed else DONE

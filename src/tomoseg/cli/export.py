@@ -11,6 +11,7 @@ from tomoseg.cli.exits import DONE, SOME_FAILED
 from tomoseg.language.words import say
 from tomoseg.options import HERE, EngineName, Precision, Spread
 from tomoseg.terminal import console
+from tomoseg.terminal.rows import CASES_OF, SCANS_OF, progress
 
 if TYPE_CHECKING:  # slow to import
     from tomoseg.workflows.calibration import CalibrationData, EvaluationData
@@ -63,8 +64,8 @@ def _export(network: Path, to: EngineName, precision: Precision, given: Calibrat
     from tomoseg.terminal.engines import show_export
     from tomoseg.workflows.export import export as run
 
-    with console.progress(say("calibrate")) as show:
-        made = run(network, to, precision, given.calibrate, lambda done, total: show(done, total, say("scans")))
+    with progress(say("calibrate"), count=SCANS_OF) as show:
+        made = run(network, to, precision, given.calibrate, show)
     show_export(made, network)
 
 
@@ -74,7 +75,7 @@ def _measure(network: Path, place: EvaluationData, int8_of: EngineName | None, s
     from tomoseg.workflows.measure_engines import measure_engines, ways_of_int8
 
     ways = None if int8_of is None else ways_of_int8(network, int8_of)
-    with console.progress(say("measure")) as show:
+    with progress(say("measure"), count=CASES_OF) as show:
         found = measure_engines(
             network, place, on_case=lambda way, done, total: show(done, total, way), ways=ways, spread=spread
         )

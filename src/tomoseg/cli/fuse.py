@@ -11,7 +11,7 @@ from tomoseg.cli.arguments import Output
 from tomoseg.cli.exits import DONE
 from tomoseg.language.words import say
 from tomoseg.options import AUTO, Compute
-from tomoseg.terminal import console
+from tomoseg.terminal.rows import CASES_OF, progress
 
 
 def fuse(
@@ -41,7 +41,7 @@ def fuse(
     from tomoseg.terminal.fusing import show_fused
     from tomoseg.workflows.fuse import fuse as run
 
-    with console.progress(say("fuse")) as show:
+    with progress(say("fuse"), count=CASES_OF) as show:
         fused = run(models, on, output, split=split, least_dice=least_dice, compute=compute, on_case=show)
     show_fused(fused)
     return DONE

@@ -39,17 +39,22 @@ def import_(
         reorient: Reorient every scan to RAS before the network sees it, as TotalSegmentator does with its models; if
             omitted, as nnU-Net itself does with this training.
     """
+    from tomoseg.terminal.fetching import watch_fetching
     from tomoseg.terminal.importing import show_imported
-    from tomoseg.workflows.import_model import Known, import_model
 
-    made = import_model(
-        source,
-        output,
-        training=training,
-        folds=folds,
-        checkpoint=checkpoint,
-        licence=licence,
-        known=Known(plan={"axes": "ras"} if reorient else {}),
-    )
+    with watch_fetching() as (_, on_step):
+        on_step("reading")
+        from tomoseg.workflows.import_model import Known, import_model
+
+        made = import_model(
+            source,
+            output,
+            training=training,
+            folds=folds,
+            checkpoint=checkpoint,
+            licence=licence,
+            known=Known(plan={"axes": "ras"} if reorient else {}),
+            on_step=on_step,
+        )
     show_imported(made)
     return DONE

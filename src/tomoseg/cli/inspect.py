@@ -9,7 +9,7 @@ from tyro.conf import Positional
 from tomoseg.cli.arguments import MaybeOutput
 from tomoseg.cli.exits import DONE, NOT_STARTED, SOME_FAILED
 from tomoseg.language.words import say
-from tomoseg.terminal import console
+from tomoseg.terminal.rows import SCANS_OF, progress
 
 
 def inspect(
@@ -45,7 +45,8 @@ def inspect(
         status = _inspect_folder(scan, json, output, strict, assume_spacing)
         if status is not None:
             return status
-    found = run(scan, series, assume_spacing)
+    with progress(say("inspect")):
+        found = run(scan, series, assume_spacing)
     if output is not None:
         write_json(found, output)
     (show_json if json else show_inspection)(found)
@@ -61,7 +62,7 @@ def _inspect_folder(
     from tomoseg.terminal.inspection import show_folder, show_json
     from tomoseg.workflows.inspect import inspect_folder, write_json
 
-    with console.progress(say("inspect")) as show:
+    with progress(say("inspect"), count=SCANS_OF) as show:
         several = inspect_folder(place, assume_spacing, lambda name, done, total: show(done, total, name))
     if several is None:
         return None

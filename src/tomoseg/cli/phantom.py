@@ -10,6 +10,7 @@ from tomoseg.cli.exits import DONE
 from tomoseg.errors import ConfigError
 from tomoseg.language.words import say, say_many
 from tomoseg.terminal import console
+from tomoseg.terminal.rows import progress
 
 
 def phantom(
@@ -47,7 +48,7 @@ def phantom(
         raise ConfigError(f"{config}: expected --anatomy with --config, got none; name label maps, or `procedural`")
     ranges = load_config(BodyConfig(), config)
     counts, done = {"train": train, "validation": validation, "test": test}, count(1)
-    with console.progress(say("phantoms"), sum(counts.values())) as show:
+    with progress(say("phantoms"), sum(counts.values())) as show:
         if anatomy:
             made = make_bodies(output, anatomy, counts, seed, spacing_mm, ranges, lambda case: show(next(done)))
             show_sources(made.sources)

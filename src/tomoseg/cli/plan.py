@@ -11,6 +11,7 @@ from tomoseg.cli.exits import DONE, SOME_FAILED
 from tomoseg.language.words import say
 from tomoseg.options import MemorySize
 from tomoseg.terminal import console
+from tomoseg.terminal.rows import CASES_OF, progress
 
 
 def plan(
@@ -36,7 +37,7 @@ def plan(
 
     asked = PlanRequest(minutes, memory)
     check_asked(asked, output)
-    with console.progress(say("reading cases")) as show:
+    with progress(say("reading cases"), count=CASES_OF) as show:
         found = run(dataset, asked, show)
     show_plan_of_dataset(found)
     if output is not None:

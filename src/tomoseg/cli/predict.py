@@ -45,7 +45,7 @@ def predict(
     if server is not None:
         return _by_server(server, input, output, [str(one) for one in model], options)
     from tomoseg.terminal.predicting import Predicting
-    from tomoseg.terminal.predictions import show_found, show_predictions
+    from tomoseg.terminal.predictions import show_done, show_found, show_predictions
     from tomoseg.terminal.rows import Screen
     from tomoseg.terminal.stopping import terminated_as_interrupted
     from tomoseg.workflows.predict import predict as run
@@ -61,6 +61,7 @@ def predict(
 
             def on_scan(done: ScanDone) -> None:
                 results.append(done)
+                show_done(done)
                 display.on_scan(skipped=done.skipped)
 
             def on_found(all_of_it: FoundScans) -> None:
@@ -78,7 +79,7 @@ def predict(
                 on_scan,
                 on_found,
             )
-    finally:  # also after an interruption: the outcome of each scan so far
+    finally:  # also after an interruption: what is to be said of all scans so far
         show_predictions(results)
     left_out = any(one.left_out for one in found)
     return SOME_FAILED if left_out or any(result.error is not None for result in results) else DONE
@@ -94,7 +95,7 @@ def _by_server(url: str, input: Path, output: Path, models: Sequence[str], optio
     from tomoseg.server.remote import RemoteDone, predict_remotely
     from tomoseg.terminal.predictions import show_found
     from tomoseg.terminal.rows import Screen
-    from tomoseg.terminal.serving import Remote, show_remote
+    from tomoseg.terminal.serving import Remote, show_received, show_remote
     from tomoseg.workflows.scans import FoundScans, Scan
 
     if options.on != "here":
@@ -118,10 +119,11 @@ def _by_server(url: str, input: Path, output: Path, models: Sequence[str], optio
                 display.on_change(scan.name, job)
 
             model = next(iter(models), None)
-            for done in predict_remotely(input, output, client, model, options, on_found, on_change):
+            for done in predict_remotely(input, output, client, model, options, display.on_sent, on_found, on_change):
                 results.append(done)
+                show_received(done.scan.name, done.scan.output, done.error, done.seconds)
                 display.on_scan()
-    finally:  # also after an interruption: the outcome of each scan so far
-        show_remote([(one.scan.name, one.scan.output, one.error, one.warnings, one.seconds) for one in results])
+    finally:  # also after an interruption: what is to be said of all scans so far
+        show_remote([(one.scan.name, one.error, one.warnings) for one in results])
     left_out = any(one.left_out for one in found)
     return SOME_FAILED if left_out or any(one.error is not None for one in results) else DONE

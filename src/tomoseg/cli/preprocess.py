@@ -14,7 +14,7 @@ from tomoseg.config import PREPROCESS_PRESETS, PlannedName, PreprocessConfig
 from tomoseg.errors import ConfigError
 from tomoseg.language.words import say
 from tomoseg.options import HERE, Spread
-from tomoseg.terminal import console
+from tomoseg.terminal.rows import CASES_OF, progress
 
 
 def preprocess(
@@ -57,7 +57,7 @@ def preprocess(
     elif minutes is not None:
         raise ConfigError("expected --minutes where a grid is planned, got it beside a preset or a file; leave it off")
     cases = count(1)
-    with console.progress(say("preprocess")) as show:
+    with progress(say("preprocess"), count=CASES_OF) as show:
 
         def on_found(found: Dataset) -> None:
             show_dataset(found)
@@ -76,7 +76,7 @@ def _planned(dataset: Path, output: Path, settings: PreprocessConfig, minutes: f
     from tomoseg.terminal.planning import show_planned_grid
     from tomoseg.workflows.planned import planned_grid
 
-    with console.progress(say("reading cases")) as show:
+    with progress(say("reading cases"), count=CASES_OF) as show:
         planned, plan = planned_grid(dataset, output, settings, minutes, show)
     if plan is not None:
         show_planned_grid(plan)

@@ -12,6 +12,7 @@ from tomoseg.cli.exits import DONE
 from tomoseg.config import TRAIN_PRESETS, PresetName, TrainConfig
 from tomoseg.language.words import say
 from tomoseg.terminal import console
+from tomoseg.terminal.rows import progress
 
 
 def preview(
@@ -30,8 +31,9 @@ def preview(
         config: YAML file of settings that override the preset.
         settings: Settings that override both, as for `tomoseg train`.
     """
-    from tomoseg.workflows.preview import preview as run
+    with progress(say("draw")):
+        from tomoseg.workflows.preview import preview as run
 
-    drawn = run(preprocessed, output, settings)
+        drawn = run(preprocessed, output, settings)
     console.out.print(say("{count} training slices in {path}", count=drawn, path=output))
     return DONE

@@ -93,9 +93,9 @@ def _refuse_sharing(given: Mapping[str, Any]) -> None:
 
 def _have(name: str, place: Path, *, lazily: bool) -> None:
     from tomoseg.files.stores.mirror import mirror
-    from tomoseg.terminal import console
+    from tomoseg.terminal.rows import progress
 
-    with console.progress(say("download")) as show:
+    with progress(say("download")) as show:
         there = mirror(_without_pattern(place), lazily=lazily, on_object=show)
     if not there and name != "output":
         raise InputError(f"{url_of(place)}: expected an object, or some below it, found none; check the address")

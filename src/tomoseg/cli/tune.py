@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 from tomoseg.cli.exits import DONE
 from tomoseg.language.words import say
 from tomoseg.options import AUTO, Compute, SplitName
-from tomoseg.terminal import console
+from tomoseg.terminal.rows import CASES_OF, progress
 
 
 def tune(
@@ -34,7 +34,7 @@ def tune(
     from tomoseg.terminal.tuning import show_choices
     from tomoseg.workflows.tune import tune as run
 
-    with console.progress(say("tune")) as show:
+    with progress(say("tune"), count=CASES_OF) as show:
         tuned, choices = run(model, preprocessed, split, compute, show)
     show_choices(tuned, choices)
     return DONE

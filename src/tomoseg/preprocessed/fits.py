@@ -70,11 +70,23 @@ def _check_grid(grid: GridConfig, data: Preprocessed) -> None:
     if grid != data.grid:
         names = [name for name in GridConfig.model_fields if getattr(grid, name) != getattr(data.grid, name)]
         wanted, got = (
-            ", ".join(f"{name} {getattr(one, name) or 'none'}" for name in names) for one in (grid, data.grid)
+            ", ".join(f"{name} {_in_words(getattr(one, name))}" for name in names) for one in (grid, data.grid)
         )
         raise DatasetError(
             f"{data.folder}: expected the model's grid, with {wanted}, got {got}; preprocess with the same grid"
         )
+
+
+def _in_words(value: object) -> str:
+    """Return a setting of a grid as people write it.
+
+    Example:
+        >>> _in_words((256, 256)), _in_words(4.0), _in_words(None), _in_words("axial")
+        ('256 x 256', '4', 'none', 'axial')
+    """
+    if isinstance(value, tuple):
+        return " x ".join(map(_in_words, value))
+    return f"{value:g}" if isinstance(value, float) else str(value or "none")
 
 
 def _unlike(wanted: Collection[str], got: Collection[str]) -> str:

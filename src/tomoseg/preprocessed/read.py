@@ -256,7 +256,8 @@ class Preprocessed:
         """
         cases = [case for case in self.cases if case.split == name]
         if not cases:
-            counts = {s: sum(c.split == s for c in self.cases) for s in ("train", "validation", "test")}
+            splits = [case.split for case in self.cases]
+            counts = ", ".join(f"{splits.count(one)} in {one}" for one in ("train", "validation", "test"))
             raise DatasetError(f"{self.folder}: expected cases in split {name!r}, got {counts}; choose another split")
         return cases
 

@@ -40,6 +40,7 @@ def predict_remotely(
     client: Client,
     model: str | None,
     options: PredictOptions,
+    on_sent: Callable[[str, int], None],
     on_found: Callable[[FoundScans], None],
     on_change: Callable[[Scan, Job], None],
 ) -> Iterator[RemoteDone]:
@@ -51,6 +52,7 @@ def predict_remotely(
         client: Client of the server.
         model: Name of an offered model; None for the default.
         options: The requested options.
+        on_sent: Called with the name of each scan that was sent, and the number sent so far.
         on_found: Called with the scans found, before the first is sent.
         on_change: Called with the scan and its job whenever the job changes.
 
@@ -69,12 +71,16 @@ def predict_remotely(
     found = find_scans(scans, output, options.ml, options.part, series=options.series, force=options.force)
     on_found(found)
     asked = options.model_dump(mode="json", exclude_unset=True, exclude=set(OF_MANY))
-    for scan, job in _sent(found.scans, client, model, asked):
+    for scan, job in _sent(found.scans, client, model, asked, on_sent):
         yield _done(scan, job, client, on_change)
 
 
 def _sent(
-    scans: Sequence[Scan], client: Client, model: str | None, options: dict[str, Any]
+    scans: Sequence[Scan],
+    client: Client,
+    model: str | None,
+    options: dict[str, Any],
+    on_sent: Callable[[str, int], None],
 ) -> list[tuple[Scan, Job | TomosegError]]:
     """Upload all scans before waiting for the first result, so that the server is never idle."""
     sent: list[tuple[Scan, Job | TomosegError]] = []
@@ -83,6 +89,7 @@ def _sent(
             sent.append((scan, client.submit([_upload(scan, client)], model, options)))
         except TomosegError as error:
             sent.append((scan, error))
+        on_sent(scan.name, len(sent))
     return sent
 
 

@@ -1,4 +1,4 @@
-"""Progress, tables and messages in the terminal."""
+"""Tables and messages in the terminal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -38,16 +37,33 @@ class _Console(Console):
     """A console that tells what it cannot print from what else the system refuses."""
 
     def print(self, *objects: Any, **keywords: Any) -> None:
-        """As in rich.
+        """As in rich, but lines end between words.
 
         Raises:
             PrintError: If nobody reads it, as with `| head`, or it cannot be written.
         """
+        wrapped = self.wrapped if keywords.get("soft_wrap") is None else str
         try:
-            super().print(*(_plain(one) if isinstance(one, str) else one for one in objects), **keywords)
+            super().print(*(wrapped(_plain(one)) if isinstance(one, str) else one for one in objects), **keywords)
         except OSError as error:
             self.quiet = True
             raise PrintError from error
+
+    def wrapped(self, text: str) -> str:
+        """A text in lines that end between words, where a terminal would cut one; elsewhere as it is.
+
+        What is longer than a line, such as a path, stays whole, so that it can be copied.
+        """
+        if not self.is_terminal:
+            return text
+        fill = textwrap.TextWrapper(
+            self.width,
+            break_long_words=False,
+            break_on_hyphens=False,
+            replace_whitespace=False,
+            expand_tabs=False,
+        ).fill
+        return "\n".join(map(fill, text.split("\n")))
 
     def on_broken_pipe(self) -> None:
         """Rich would end the process, from any thread.
@@ -75,41 +91,6 @@ _WIDTH = None if sys.stdout.isatty() else FILE_WIDTH
 out = _Console(highlight=False, soft_wrap=True, markup=False, emoji=False, width=_WIDTH)
 # one screen has one console, else a line would be written into a bar that another console draws
 err = out if _is_one_terminal() else _Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """A progress display that leaves nothing behind; without a terminal nothing is drawn."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[info]}", markup=False),
-    )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        yield progress
-
-
-@contextmanager
-def progress(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """A progress display of one task.
-
-    Args:
-        what: What it is called.
-        total: Its parts, if that is known already.
-
-    Yields:
-        A function that takes how many parts are done, of how many (as before if None), and what the last one is called.
-    """
-    with progress_bar() as bar:
-        task = bar.add_task(what, total=total, info="")
-
-        def show(done: int, total: int | None = None, info: str = "") -> None:
-            bar.update(task, completed=done, total=total, info=info)
-
-        yield show
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -171,4 +152,5 @@ def error(message: str) -> None:
 
 def _message(word: str, colour: str, text: str) -> None:
     with contextlib.suppress(PrintError):  # where messages cannot be written, the command goes on without
-        err.print(Text.assemble((word, colour), " ", _plain(text)))
+        whole = err.wrapped(f"{word} {_plain(text)}")
+        err.print(Text.assemble((word, colour), whole.removeprefix(word)))

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tomoseg.datasets.layouts import Dataset
-from tomoseg.language.words import say, say_many
+from tomoseg.language.words import all_later, say, say_many
 from tomoseg.terminal.console import err, warn_all
 from tomoseg.terminal.found import listed_kinds
 from tomoseg.workflows.datasets import kind_of
+
+all_later("case folders", "flat", "listed", "numbered", "paired folders", "predictions")
+"""The layouts."""
 
 
 def show_dataset(found: Dataset) -> None:
@@ -22,7 +25,7 @@ def dataset_in_words(found: Dataset) -> str:
     kinds = listed_kinds(kind_of(case.ct) for case in found.cases)
     cases = say_many(len(found.cases), "1 case", "{count} cases")
     left = say("; {count} left out", count=len(found.left_out)) if found.left_out else ""
-    return say("{cases} ({layout}): {kinds}", cases=cases, layout=found.layout, kinds=kinds) + left
+    return say("{cases} ({layout}): {kinds}", cases=cases, layout=say(found.layout), kinds=kinds) + left
 
 
 def show_left_out(left_out: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from tomoseg.models.fetched import fetched_models
 from tomoseg.models.releases import releases
 from tomoseg.nnunet import Box
 from tomoseg.terminal.console import out, table
-from tomoseg.terminal.download import watch_download
+from tomoseg.terminal.download import watch_bytes
 from tomoseg.workflows.fetch_model import FetchedModel
 
 OnBytes = Callable[[str, int, int], None]
@@ -21,9 +21,9 @@ all_later("reading", "writing", "exporting")
 
 @contextmanager
 def watch_fetching() -> Iterator[tuple[OnBytes, Callable[[str], None]]]:
-    """A bar in megabytes for each archive, then one that says what is made of it."""
-    with watch_download() as bars:
-        yield bars.on_bytes, lambda step: bars.on_case(say(step), 0, 1)
+    """A row in megabytes for each archive, then one that says what is made of it."""
+    with watch_bytes() as display:
+        yield display.on_bytes, display.on_step
 
 
 def show_tasks() -> None:

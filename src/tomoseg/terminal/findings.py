@@ -45,8 +45,8 @@ def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
         most_named = MOST_NAMED if alike[0].weight == 2 else None
         together = gathered_texts([(one.case, one.text) for one in of_scans], most_named)
         others = [_placed(one) for one in alike if one not in of_scans]
-        for text in (*together, *others):
-            yield f"{_level(level)} " + say("{name}: {text}", name=kind_in_words(kind), text=sentence(text))
+        for text in (*map(sentence, together), *others):
+            yield f"{_level(level)} " + say("{name}: {text}", name=kind_in_words(kind), text=text)
 
 
 def _level(level: Level) -> str:
@@ -56,4 +56,5 @@ def _level(level: Level) -> str:
 def _placed(finding: Finding) -> str:
     """A finding by the name of its case and structure, as far as it has them."""
     where = " ".join(filter(None, (finding.case, finding.structure)))
-    return f"{where}: {finding.text}" if where else finding.text
+    text = sentence(finding.text)
+    return say("{name}: {text}", name=where, text=text) if where else text

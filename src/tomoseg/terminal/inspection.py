@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 from tomoseg.checks.scan import Inspection
-from tomoseg.language.words import all_later, later, percent, pointed, say, say_many
+from tomoseg.language.words import all_later, later, percent, pointed, say, say_many, short
 from tomoseg.notices import by_weight, gathered
 from tomoseg.terminal.console import error, fail, out, table, warn_all
 from tomoseg.terminal.found import scans_in_words
@@ -23,12 +23,12 @@ def show_inspection(found: Inspected) -> None:
     """What a scan is, and what is odd about it."""
     if len(found.series) > 1:
         rows = [
-            (number, words, say("looked at") if number == found.series_number else "")
+            (number, words, say("yes") if number == found.series_number else "")
             for number, words in enumerate(found.series, start=1)
         ]
-        table(say("Series"), (say("number"), say("what"), ""), rows)
+        table(say("Series"), (say("number"), say("series"), say("inspected")), rows)
     if found.inspection is not None:
-        table(str(found.path), ("", say("value")), _rows(found, found.inspection))
+        table(str(found.path), (say("property"), say("value")), _rows(found, found.inspection))
     if found.error is not None:
         error(found.error)
         return
@@ -58,7 +58,7 @@ def _row(found: Inspected) -> tuple[str, str, str, int | str]:
 
 def show_json(found: Inspected | InspectedFolder) -> None:
     """The same for programs; why it cannot be read for the person as well."""
-    out.print(json.dumps(json_of(found), indent=1))
+    out.print(json.dumps(json_of(found), indent=1), soft_wrap=True)
     if isinstance(found, Inspected) and found.error is not None:
         error(found.error)
 
@@ -88,7 +88,7 @@ def _value_rows(seen: Inspection) -> list[tuple[str, str]]:
     odd += [say("{count} repeated", count=len(planes.repeated))] if planes.repeated else []
     bone = None if values.bone_share is None else pointed(f"{100 * values.bone_share:.1f}")
     return [
-        (say("values"), say("{low} to {high}", low=values.lowest, high=values.highest)),
+        (say("values"), say("{low} to {high} HU", low=values.lowest, high=values.highest)),
         (say("air, soft tissue"), ", ".join(peaks)),
         (say("bone"), "-" if bone is None else say("{share}% of what is not air", share=bone)),
         (say("odd slices"), ", ".join(odd) or say("none ({count} blank at the ends)", count=planes.blank_ends)),
@@ -110,7 +110,7 @@ def _body_rows(seen: Inspection) -> list[tuple[str, str]]:
 def _contrast_rows(seen: Inspection) -> list[tuple[str, str]]:
     if seen.contrast is None:
         return []
-    bright = {"ml": pointed(f"{seen.contrast.bright_ml:g}"), "hu": seen.contrast.bright_hu}
+    bright = {"ml": short(seen.contrast.bright_ml), "hu": seen.contrast.bright_hu}
     return [(say("contrast medium"), say(CONTRAST[seen.contrast.hint], **bright))]
 
 

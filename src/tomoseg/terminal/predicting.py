@@ -6,7 +6,7 @@ import time
 
 from tomoseg.language.words import say
 from tomoseg.terminal.console import err
-from tomoseg.terminal.rows import Clock, Screen
+from tomoseg.terminal.rows import SCANS_OF, Clock, Screen
 
 LINE_SECONDS = 60.0
 """Without a terminal a line is written at most so often."""
@@ -35,7 +35,8 @@ class Predicting:
         if name != self._name:
             self._name, self._scan_began = name, time.monotonic()
         clock = Clock.of(time.monotonic() - self._scan_began, done / total if total else 0.0)
-        self._screen.show("scan", name, done, total, say("slice {done} of {total}", done=done, total=total), clock)
+        count = say("slice {done} of {total}", done=done, total=total)
+        self._screen.show("scan", say("scan"), done, total, count, clock, name)
         self._show_all(done / total if total else 0.0)
 
     def on_scan(self, *, skipped: bool = False) -> None:
@@ -48,7 +49,7 @@ class Predicting:
         now = time.monotonic()
         if not err.is_terminal and self._scans > 1 and now - self._told >= LINE_SECONDS:
             self._told = now
-            count = say("{done} of {total} scans", done=self._done, total=self._scans)
+            count = say(SCANS_OF, done=self._done, total=self._scans)
             err.print(f"{count}, {self._clock(0.0)}")
 
     def _show_all(self, part: float) -> None:

@@ -22,15 +22,30 @@ def show_found(found: FoundScans) -> None:
         err.print(scans_in_words(found))
 
 
+def show_done(result: ScanDone) -> None:
+    """Where the result of a scan is, or why there is none, as soon as that is known."""
+    if result.error is not None:
+        fail({result.scan.name: result.error})
+    elif result.record is not None:
+        out.print(f"{result.scan.name}: {result.scan.output} ({_took(result.record, result.skipped)})")
+
+
+def show_failed(names: Sequence[str], scans: int) -> None:
+    """Which of several scans failed, once more where all are done.
+
+    Args:
+        names: Their names.
+        scans: How many scans there were.
+    """
+    if names and scans > 1:
+        fail({say_many(len(names), "1 of {scans} scans", "{count} of {scans} scans", scans=scans): ", ".join(names)})
+
+
 def show_predictions(results: Sequence[ScanDone]) -> None:
-    """Where each result is, what computed them in how much memory, which to look at first, and which failed."""
-    last = None
+    """What is odd about the scans, what computed the masks in how much memory, which to review first, which failed."""
     noticed = ((result.scan.name, n.without(result.scan.path)) for result in results for n in result.warnings)
     warn_all(gathered(noticed), elsewhere=say("prediction.json of each scan lists its own"))
-    for result in results:
-        if result.record is not None:
-            out.print(f"{result.scan.name}: {result.scan.output} ({_took(result.record, result.skipped)})")
-            last = last if result.skipped else result.record
+    last = next((result.record for result in reversed(results) if result.record and not result.skipped), None)
     if last is not None:
         engine = last["engine"]
         peak = last["peak_memory_bytes"] / 2**30
@@ -45,7 +60,7 @@ def show_predictions(results: Sequence[ScanDone]) -> None:
             )
         )
     show_triage(results)
-    fail({result.scan.name: result.error for result in results if result.error is not None})
+    show_failed([result.scan.name for result in results if result.error is not None], len(results))
 
 
 def _tuned(record: Mapping[str, Any]) -> str:
@@ -86,7 +101,15 @@ def show_triage(results: Sequence[ScanDone]) -> None:
     if len(rows) > 1:
         calibrated = all(row.calibrated for row in rows)
         figure = _figure(calibrated)
-        columns = (say("scan"), say("rank"), figure, say("lowest structure"), say("its rating"), say("found"), "")
+        columns = (
+            say("scan"),
+            say("rank"),
+            figure,
+            say("lowest structure"),
+            say("its rating"),
+            say("structures found"),
+            say("reason"),
+        )
         shown = [
             (row.scan, place, row.rating, row.lowest or None, row.least, row.found, sentence(row.reason))
             for place, row in enumerate(rows, start=1)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tomoseg.language.words import say, say_many
+from tomoseg.language.words import all_later, say, say_many
 from tomoseg.terminal.ceilings import show_ceilings
 from tomoseg.terminal.console import fail, out, warn_all
 from tomoseg.terminal.holdings import show_holdings
 from tomoseg.workflows.preprocess import PreprocessReport
+
+all_later("train", "validation", "test")
+"""The splits."""
 
 
 def show_preprocessed(report: PreprocessReport, output: Path) -> None:
@@ -18,8 +21,10 @@ def show_preprocessed(report: PreprocessReport, output: Path) -> None:
     noticed = [text for text in report.warnings if text not in report.left_out]
     warn_all(noticed, elsewhere=say("case.json of each case lists its own"))
     splits = list(report.splits.values())
-    counts = ", ".join(f"{splits.count(split)} {split}" for split in ("train", "validation", "test"))
+    counts = ", ".join(f"{splits.count(split)} {say(split)}" for split in ("train", "validation", "test"))
     left = say("; {count} left out", count=len(report.left_out)) if report.left_out else ""
     cases = say_many(len(report.records), "1 case", "{count} cases")
-    out.print(say("{cases} ({layout}) in {folder}: ", cases=cases, layout=report.layout, folder=output) + counts + left)
+    out.print(
+        say("{cases} ({layout}) in {folder}: ", cases=cases, layout=say(report.layout), folder=output) + counts + left
+    )
     fail(report.failed)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.table import Column
 from rich.text import Text
 
-from tomoseg.language.words import say
+from tomoseg.language.words import later, say
 from tomoseg.terminal.console import err
 
 
@@ -56,8 +58,18 @@ class _Times(ProgressColumn):
         return Text(str(task.fields["clock"] or ""))
 
 
+WIDE_TERMINAL = 100
+"""Columns of a terminal in which bars are long; in a narrower one, names need the space."""
+
+DONE_OF = later("{done} of {total}")
+CASES_OF = later("{done} of {total} cases")
+SCANS_OF = later("{done} of {total} scans")
+
+
 class Screen(Progress):
     """Rows by name, and below them a line of numbers. It leaves nothing behind.
+
+    Names of cases and scans, which may be long, come last in a row and are shortened to what is left of the line.
 
     Args:
         shown: Whether anything is drawn; without a terminal nothing ever is.
@@ -66,9 +78,16 @@ class Screen(Progress):
     def __init__(self, *, shown: bool = True) -> None:
         self.numbers = ""
         self._rows: dict[str, TaskID] = {}
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(20))
-        more = (TextColumn("{task.fields[count]}", markup=False), _Times())
-        super().__init__(*columns, *more, console=err, transient=True, disable=not (shown and err.is_terminal))
+        bar = BarColumn(20 if err.width >= WIDE_TERMINAL else 10)
+        columns = (TextColumn("{task.description}", markup=False), bar)
+        last = Column(no_wrap=True, ratio=1)
+        more = (
+            TextColumn("{task.fields[count]}", markup=False),
+            _Times(),
+            TextColumn("{task.fields[name]}", markup=False, table_column=last),
+        )
+        disable = not (shown and err.is_terminal)
+        super().__init__(*columns, *more, console=err, transient=True, disable=disable, expand=True)
 
     def get_renderables(self) -> Iterator[RenderableType]:
         """The rows, and the numbers where there are any."""
@@ -76,7 +95,9 @@ class Screen(Progress):
         if self.numbers:
             yield Text(self.numbers, no_wrap=True, overflow="ellipsis")
 
-    def show(self, row: str, what: str, done: float, total: float | None, count: str, clock: Clock) -> None:
+    def show(
+        self, row: str, what: str, done: float, total: float | None, count: str, clock: Clock, name: str = ""
+    ) -> None:
         """Draw a row, below the others if it is new.
 
         Args:
@@ -86,15 +107,41 @@ class Screen(Progress):
             total: Of how much; None if that is not known.
             count: That in words.
             clock: Its times.
+            name: What it is about: a case or a scan.
         """
         if row not in self._rows:
-            self._rows[row] = self.add_task(what, count="", clock=None)
-        self.update(
-            self._rows[row], description=what, completed=done, total=total, count=count, clock=clock, visible=True
-        )
+            self._rows[row] = self.add_task(what, count="", clock=None, name="")
+        self.update(self._rows[row], description=what, completed=done, total=total, visible=True)
+        self.update(self._rows[row], count=count, clock=clock, name=name)
 
     def hide(self, *rows: str) -> None:
         """Take rows away until they are shown again; those that never were do not matter."""
         for row in rows:
             if row in self._rows:
                 self.update(self._rows[row], visible=False)
+
+
+@contextmanager
+def progress(what: str, total: int | None = None, count: str = DONE_OF) -> Iterator[Callable[..., None]]:
+    """One row for long work, from its beginning; a bar that goes to and fro where nothing is known of its parts.
+
+    Args:
+        what: What it is called.
+        total: Its parts, if that is known already.
+        count: How many are done of how many, as the catalogue has it.
+
+    Yields:
+        A function that takes how many parts are done, of how many (as before if None), and what the last one is called.
+    """
+    began, parts = time.monotonic(), total
+    with Screen() as screen:
+
+        def show(done: int, total: int | None = None, name: str = "") -> None:
+            nonlocal parts
+            parts = parts if total is None else total
+            words = say(count, done=done, total=parts) if parts else ""
+            clock = Clock.of(time.monotonic() - began, done / parts if parts else 0.0)
+            screen.show(what, what, done, parts, words, clock, name)
+
+        show(0)
+        yield show

@@ -10,7 +10,8 @@ from tomoseg.language.words import all_later, pointed, say
 from tomoseg.notices import Notice, gathered
 from tomoseg.terminal.console import fail, out, warn_all
 from tomoseg.terminal.predicting import Predicting
-from tomoseg.terminal.rows import Clock, Screen
+from tomoseg.terminal.predictions import show_failed
+from tomoseg.terminal.rows import SCANS_OF, Clock, Screen
 
 
 def show_ready(url: str, folder: Path, models: str, token: str | None, is_guarded: bool, is_reachable: bool) -> None:
@@ -51,6 +52,16 @@ class Remote(Predicting):
         super().__init__(screen)
         screen.show("scan", say("sending"), 0, None, "", Clock(0, None, self._began))
 
+    def on_sent(self, name: str, done: int) -> None:
+        """A scan has been sent, the first of all being segmented meanwhile.
+
+        Args:
+            name: Its name.
+            done: How many have been sent.
+        """
+        count = say(SCANS_OF, done=done, total=self._scans)
+        self._screen.show("scan", say("sending"), done, self._scans, count, Clock(0, None, self._began), name)
+
     def on_change(self, name: str, job: Mapping[str, Any]) -> None:
         """A job has changed.
 
@@ -64,18 +75,30 @@ class Remote(Predicting):
         words = say(state) if state in _STATES else str(state)
         if job["position"]:
             words = say("{state}, {count} before it", state=words, count=job["position"])
-        self._screen.show("scan", name, round(100 * share), 100, words, self._clock(share))
+        self._screen.show("scan", say("scan"), round(100 * share), 100, words, self._clock(share), name)
         self._show_all(share)
 
 
-def show_remote(results: Sequence[tuple[str, Path, str | None, tuple[Notice, ...], float]]) -> None:
-    """What became of scans that a server segmented.
+def show_received(name: str, output: Path, error: str | None, seconds: float) -> None:
+    """What became of a scan that a server segmented, as soon as that is known.
 
     Args:
-        results: Of each its name, where its result is, why it failed, what was noticed, and the seconds.
+        name: The name of the scan.
+        output: Where its result is.
+        error: Why it failed, if it did.
+        seconds: What the server took.
     """
-    warn_all(gathered((name, notice) for name, _, _, notices, _ in results for notice in notices))
-    for name, output, error, _, seconds in results:
-        if error is None:
-            out.print(f"{name}: {output} ({pointed(f'{seconds:.1f}')} s)")
-    fail({name: error for name, _, error, _, _ in results if error is not None})
+    if error is None:
+        out.print(f"{name}: {output} ({pointed(f'{seconds:.1f}')} s)")
+    else:
+        fail({name: error})
+
+
+def show_remote(results: Sequence[tuple[str, str | None, tuple[Notice, ...]]]) -> None:
+    """What was noticed of scans that a server segmented, and which failed.
+
+    Args:
+        results: Of each its name, why it failed, if it did, and what was noticed.
+    """
+    warn_all(gathered((name, notice) for name, _, notices in results for notice in notices))
+    show_failed([name for name, error, _ in results if error is not None], len(results))

@@ -1,0 +1,35 @@
+"""A row for long work: what is done, of how much, since when, on what; and no row without a terminal."""
+
+import re
+
+from tests.terminal.screen import run_on_terminal
+from tomoseg.terminal.rows import CASES_OF, progress
+
+SCRIPT = """
+import time
+from tomoseg.terminal.rows import CASES_OF, progress
+with progress("check", count=CASES_OF) as show:
+    time.sleep(0.5)
+    show(0, 3)
+    time.sleep(0.5)
+    for done in (1, 2, 3):
+        time.sleep(0.5)
+        show(done, None, f"patient_{done}_with_a_name_longer_than_what_is_left_of_the_line")
+"""
+
+
+def test_on_a_terminal():
+    stood, status = run_on_terminal(["-c", SCRIPT], columns=80)
+    assert status == 0
+    rows = [line.rstrip() for lines in stood for line in lines]
+    assert any(re.fullmatch(r"check ━+ +0:00:\d\d", row) for row in rows)
+    assert any(re.fullmatch(r"check ━+ 0 of 3 cases +0:00:\d\d", row) for row in rows)
+    assert any(re.fullmatch(r"check .* 1 of 3 cases 0:00:\d\d, 0:00:\d\d left patient_1_\w*…", row) for row in rows)
+    assert {bool(row) and not row.startswith("check ") for row in rows} == {False}  # a row is a line
+    assert [line for line in stood[-1] if line] == []
+
+
+def test_without_a_terminal_nothing_is_drawn(capsys):
+    with progress("check", 3, CASES_OF) as show:
+        show(1, None, "[/x]")
+    assert capsys.readouterr() == ("", "")
