@@ -26,13 +26,13 @@ def test_structures_groups_and_the_mean_by_hand(capsys):
     printed = capsys.readouterr().out
     assert rows_in(printed) == [
         ("structure", "n", "Dice", "IoU", "volume error %", "missed", "absent in", "false positive ml"),
-        ("liver", "2", "0.700", "0.500", "20.000", "0", "0", "-"),
-        ("rib", "1", "0.500", "0.250", "0.000", "0", "1", "3.000"),
+        ("liver", "2", "0.700", "0.500", "20.0", "0", "0", "-"),
+        ("rib", "1", "0.500", "0.250", "0.0", "0", "1", "3.0"),
         ("group", "structures", "Dice", "IoU", "volume error %"),
-        ("organs", "1", "0.700", "0.500", "20.000"),
-        ("bones", "1", "0.500", "0.250", "0.000"),
+        ("organs", "1", "0.700", "0.500", "20.0"),
+        ("bones", "1", "0.500", "0.250", "0.0"),
     ]
-    assert "Mean over 2 structures: Dice 0.6000, IoU 0.3750, volume error % 10.0000" in printed
+    assert "Mean over 2 structures: Dice 0.6000, IoU 0.3750, volume error % 10.0" in printed
 
 
 def test_nothing_scored_leaves_the_table_without_metrics(capsys):

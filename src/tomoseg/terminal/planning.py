@@ -104,8 +104,7 @@ def show_fingerprint(found: Fingerprint) -> None:
 
 
 def _row(one: StructurePrint, found: Fingerprint) -> tuple[object, ...]:
-    cases = say("{count} of {all}", count=one.annotated, all=found.cases)
-    seen = say("{count} of {all}", count=one.present, all=one.looked_at)
+    cases, seen = f"{one.annotated}/{found.cases}", f"{one.present}/{one.looked_at}"
     if not one.is_known:
         return one.name, cases, seen, None, None, None, None
     thick = " ".join(f"{edge:.0f}" for edge in one.thickness_mm)

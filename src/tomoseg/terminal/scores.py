@@ -57,7 +57,7 @@ def show_scores(summary: Summary, title: str) -> None:
     shown = [name for name, estimate in summary.overall.items() if _is_shown(name, estimate)]
     columns = [_column(metric) for metric in shown]
     rows = [
-        (s.structure, s.n, *_means(s.metrics, shown), s.outcomes["missed"], s.absent, s.false_positive_ml)
+        (s.structure, s.n, *_means(s.metrics, shown), s.outcomes["missed"], s.absent, _millilitres(s.false_positive_ml))
         for s in summary.structures
     ]
     others = (say("missed"), say("absent in"), say("false positive ml"))
@@ -66,7 +66,7 @@ def show_scores(summary: Summary, title: str) -> None:
         groups = [(name, means["dice"].n, *_means(means, shown)) for name, means in summary.groups.items()]
         table(say("Groups"), (say("group"), say("structures"), *columns), groups)
     if summary.dice is not None:
-        means = ", ".join(f"{_column(metric)} {_with_interval(summary.overall[metric])}" for metric in shown)
+        means = ", ".join(f"{_column(metric)} {_with_interval(metric, summary.overall[metric])}" for metric in shown)
         count = summary.overall["dice"].n
         out.print(
             say_many(count, "Mean over 1 structure: {means}", "Mean over {count} structures: {means}", means=means)
@@ -99,8 +99,17 @@ def _medians(structures: Sequence[Ranked]) -> str:
     return ", ".join(f"{one.structure} {pointed(f'{one.median:.3f}')}" for one in structures)
 
 
-def _means(estimates: Mapping[str, Estimate], metrics: Sequence[str]) -> list[float | None]:
-    return [estimates[metric].mean for metric in metrics]
+def _means(estimates: Mapping[str, Estimate], metrics: Sequence[str]) -> list[str | None]:
+    means = {metric: estimates[metric].mean for metric in metrics}
+    return [None if mean is None else _rounded(mean, METRICS[metric].digits) for metric, mean in means.items()]
+
+
+def _millilitres(value: float | None) -> str | None:
+    return None if value is None else _rounded(value, 1)
+
+
+def _rounded(value: float, digits: int) -> str:
+    return pointed(f"{value:.{digits}f}")
 
 
 def _is_shown(metric: str, estimate: Estimate) -> bool:
@@ -111,11 +120,14 @@ def _column(metric: str) -> str:
     return f"{METRICS[metric].name(spoken())} {METRICS[metric].unit}".rstrip()
 
 
-def _with_interval(estimate: Estimate) -> str:
-    mean = pointed(f"{estimate.mean:.4f}")
+def _with_interval(metric: str, estimate: Estimate) -> str:
+    digits, unit = METRICS[metric].digits, METRICS[metric].unit
+    mean = _rounded(
+        estimate.mean or 0.0, digits + (not unit)
+    )  # shares are told more exactly than those of one structure
     if estimate.low is None:
         return mean
-    ends = say("{low} to {high}", low=pointed(f"{estimate.low:.3f}"), high=pointed(f"{estimate.high:.3f}"))
+    ends = say("{low} to {high}", low=_rounded(estimate.low, digits), high=_rounded(estimate.high or 0.0, digits))
     return f"{mean} ({ends})"
 
 
