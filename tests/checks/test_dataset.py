@@ -143,7 +143,7 @@ def test_empty_masks_are_told_one_by_one_where_they_are_rare():
     ]
     found = [f for f in check_cases(with_empties) if f.kind == "empty"]
     assert [(f.case, f.structure) for f in found] == [("", None), ("c3", "lung")]
-    assert "Empty masks: 5, of 1 structure (prostate 5/10)" in found[0].text
+    assert "Empty masks: 5, of 1 structure (prostate in 5 of 10 cases)" in found[0].text
     assert "is present in 9 of 10 cases" in found[1].text
 
 

@@ -10,6 +10,6 @@ def test_the_page_says_that_not_all_findings_have_a_picture(tmp_path):
     report = CheckReport(Path("data"), 3, 3, findings, (), Holdings.of([], ()), ())
     path = tmp_path / "check.html"
     write_check_page(report, "data", path, most=2)
-    assert "Pictures are of the first 2 of the 3 findings in cases" in path.read_text()
+    assert "Only the first 2 of the 3 findings in cases have pictures" in path.read_text()
     write_check_page(report, "data", path, most=3)
     assert "Pictures are of" not in path.read_text()

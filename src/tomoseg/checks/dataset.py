@@ -128,7 +128,7 @@ def _empties(cases: Sequence[CaseFacts]) -> Iterator[Finding]:
 
 def _empty_often(often: dict[str, list[str]], held: Mapping[str, int]) -> Finding:
     most = sorted(often, key=lambda name: -len(often[name]))
-    where = [f"{name} {len(often[name])}/{held[name]}" for name in most[:4]]
+    where = [f"{name} in {len(often[name])} of {counted(held[name], 'case')}" for name in most[:4]]
     text = (
         f"Empty masks: {sum(map(len, often.values()))}, of {counted(len(often), 'structure')} "
         f"({', '.join(where)}{', ...' if len(most) > 4 else ''}), which means absent from these scans. If "
