@@ -1,13 +1,14 @@
 """Planned settings beside the former default and settings chosen by hand, on three datasets at equal minutes.
 
     .venv/bin/python benchmarks/planning.py OPENKBP --work DIR [--sets two openkbp phantoms]
-        [--ways planned default hand] [--minutes 3] [--seeds 0] [--reckoned]
+        [--ways planned default hand planned-16] [--minutes 3] [--seeds 0] [--reckoned]
 
 `two` is 12 of OpenKBP's training patients with two structures, scored on 20 of its validation patients, `openkbp` all
 of it, scored on its validation patients, and `phantoms` 24 phantoms of 117 structures, scored on six others. By hand
-are the recipe of `head-neck` and the demo's. With `--reckoned` each way takes the steps that the minutes buy on two
-usual, quiet cores, whatever else the machine does, and validates once; without, each has the minutes on the clock.
-What is done already is not done again, so that it can be run in parts; the table is of all that is done.
+are the recipe of `head-neck` and the demo's, and `planned-16` is what is planned but for its batches. With `--reckoned`
+each way takes the steps that the minutes buy on two usual, quiet cores, whatever else the machine does, and validates
+once; without, each has the minutes on the clock. What is done already is not done again, so that it can be run in
+parts; the table is of all that is done.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from common import machine
 from tomoseg import EvaluateOptions, PreprocessConfig, evaluate, preprocess, train_run
 from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, GridConfig, TrainConfig
 from tomoseg.planning.cost import usual_cost, work_of
+from tomoseg.planning.rules import BATCHES
 from tomoseg.preprocessed.format import INDEX
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.settings import load_config, naming, put_over
@@ -44,7 +47,7 @@ def main() -> None:
     parser.add_argument("openkbp", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
+    parser.add_argument("--ways", nargs="+", default=["planned", "default", "hand"], choices=WAYS)
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--reckoned", action="store_true")
@@ -113,6 +116,11 @@ def planned(_name: str, raw: Path, minutes: float, measures: bool) -> Settings:
     return put_over(PreprocessConfig(), made.values(of_grid=True)), training
 
 
+def planned_in(batch: int, name: str, raw: Path, minutes: float, measures: bool) -> Settings:
+    made, training = planned(name, raw, minutes, measures)
+    return made, lambda data: training(data).model_copy(update={"batch_size": batch})
+
+
 def default(_name: str, _raw: Path, _minutes: float, _measures: bool) -> Settings:
     return PREPROCESS_PRESETS["default"], lambda data: TRAIN_PRESETS["default"]
 
@@ -128,6 +136,7 @@ WAYS: dict[str, Callable[[str, Path, float, bool], Settings]] = {
     "planned": planned,
     "default": default,
     "hand": by_hand,
+    **{f"planned-{batch}": partial(planned_in, batch) for batch in BATCHES},
 }
 
 

@@ -31,8 +31,8 @@ DEFAULT_MINUTES = 60.0
 WIDTHS, GPU_WIDTHS = (16, 12, 8), (32, 16)
 """Channels of the first level to try, in order."""
 
-BATCHES, LEAST_STEPS = (16, 8, 4), 4000
-"""Batch sizes to try: the largest that leaves at least `LEAST_STEPS` steps, or else the smallest."""
+BATCHES = (16, 8, 4)
+"""Batch sizes to try: the largest that leaves at least `least_steps`, or else the smallest."""
 
 LEAST_BATCH = 2
 """Smallest batch: with one slice, batch normalisation would use that slice's statistics."""
@@ -128,16 +128,29 @@ def size_of(
         rounded = fixed.sampling.patch_size
     work = work_of(math.prod(rounded), channels, structures)
     fits = means.cost.batch_within(means.memory_bytes, work)
-    batch = fixed.batch_size if "batch_size" in named else min(_batch(means, work), fits)
+    batch = fixed.batch_size if "batch_size" in named else min(_batch(means, work, structures), fits)
     if batch < 1:
         return Size(0.0, rounded, channels, 0, work, 0, means.cost.bytes_of(LEAST_BATCH, work))
     slices = means.cost.slices_in(means.minutes, batch, work)
     return Size(0.0, rounded, channels, batch, work, slices, means.cost.bytes_of(batch, work))
 
 
-def _batch(means: Means, work: float) -> int:
+def _batch(means: Means, work: float, structures: int) -> int:
     bought = ((batch, means.cost.slices_in(means.minutes, batch, work)) for batch in BATCHES)
-    return next((batch for batch, slices in bought if slices // batch >= LEAST_STEPS), BATCHES[-1])
+    return next((batch for batch, slices in bought if slices // batch >= least_steps(structures)), BATCHES[-1])
+
+
+def least_steps(structures: int) -> int:
+    """Return how many steps a larger batch must leave: rare structures want large batches, many structures many steps.
+
+    Args:
+        structures: Number of structures.
+
+    Example:
+        >>> least_steps(7), least_steps(117)
+        (710, 4010)
+    """
+    return 500 + 30 * structures
 
 
 def choose_size(
