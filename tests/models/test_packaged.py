@@ -118,7 +118,7 @@ def test_it_segments_a_scan_and_says_that_it_is_no_head(tmp_path, capsys):
     assert main(["predict", "-i", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "out"), "-m", "head-neck"]) == 0
     assert (tmp_path / "out" / "mandible.nii.gz").is_file()
     assert (
-        "The scan measures 40 mm from left to right and from back to front, 12 mm from feet to head; the model was"
+        "The scan measures 40 mm from left to right, 40 mm from back to front, 12 mm from feet to head; the model was"
         in capsys.readouterr().err
     )
 
