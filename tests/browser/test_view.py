@@ -171,7 +171,7 @@ def test_a_structure_is_corrected_and_comes_back_on_its_own_voxels(look, correct
         page.locator("[data-do=undo]").click()
         page.mouse.click(x, y)
         page.locator("[data-do=interpolate]").click()
-        page.wait_for_selector("text=1 slices were filled.")
+        page.wait_for_selector("text=Slices filled: 1.")
         page.locator("[data-do=save]").click()
         page.wait_for_selector("text=Saved as version 2.")
         assert looked.faults == []

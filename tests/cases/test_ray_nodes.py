@@ -19,9 +19,11 @@ def cluster(tmp_path_factory):
     pytest.importorskip("ray")
     folder = Path("/tmp") / f"tomoseg-ray-{os.getpid()}"  # sockets in it need a short name
     env = environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(folder / "token"))
-    subprocess.run([SCRIPT, "start", folder], check=True, env=env, timeout=200)
-    yield folder, env
-    subprocess.run([SCRIPT, "stop", folder], check=True, env=env, timeout=60)
+    try:
+        subprocess.run([SCRIPT, "start", folder], check=True, env=env, timeout=200)
+        yield folder, env
+    finally:
+        subprocess.run([SCRIPT, "stop", folder], check=True, env=env, timeout=60)
 
 
 @pytest.fixture

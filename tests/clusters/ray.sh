@@ -21,6 +21,14 @@ begin() { # NAME, then arguments of `ray start`; in a group of processes of its 
   echo $! >"$folder/$name.pid"
 }
 
+await() { # TEXT of `ray status`; for a minute at least
+  for _ in $(seq 120); do
+    ray status --address "127.0.0.1:$port" 2>/dev/null | grep -q "$1" && return
+    sleep 0.5
+  done
+  return 1
+}
+
 end() { # NAME SIGNAL
   if [ -s "$folder/$1.pid" ]; then kill "-$2" -- "-$(cat "$folder/$1.pid")" 2>/dev/null || true; fi
 }
@@ -30,14 +38,12 @@ start)
   (umask 077 && head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$folder/token") # who has it may run things
   begin head --head --port "$port" --ray-client-server-port "$client" --num-cpus 0 --include-dashboard false \
     --temp-dir "$folder/r"
-  for _ in $(seq 120); do
-    ray status --address "127.0.0.1:$port" >/dev/null 2>&1 && break
-    sleep 0.5
-  done
-  for node in node1 node2; do begin "$node" --address "127.0.0.1:$port" --num-cpus 1 --min-worker-port 0 --max-worker-port 0; done
-  for _ in $(seq 120); do
-    ray status --address "127.0.0.1:$port" 2>/dev/null | grep -q '/2.0 CPU' && exit 0
-    sleep 0.5
+  await "Node status" || true
+  # One after the other: of two nodes that start at once on one machine, one may never be ready.
+  for number in 1 2; do
+    begin "node$number" --address "127.0.0.1:$port" --num-cpus 1 --min-worker-port 0 --max-worker-port 0
+    await "/$number.0 CPU" || break
+    [ "$number" = 2 ] && exit 0
   done
   echo "expected two nodes, got: $(ray status --address "127.0.0.1:$port" 2>&1); look into $folder/*.log" >&2
   exit 1

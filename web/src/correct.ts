@@ -119,7 +119,7 @@ export class Correcting {
   }
 
   private interpolate(): void {
-    tell(say("{count} slices were filled.", { count: this.pen()?.interpolate() ?? 0 }));
+    tell(say("Slices filled: {count}.", { count: this.pen()?.interpolate() ?? 0 }));
   }
 
   private async save(): Promise<void> {

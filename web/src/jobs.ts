@@ -343,7 +343,7 @@ export class JobsPage {
 
 /** How long a scan and its results are kept, in days where these are many hours. */
 function keptFor(hours: number): string {
-  return hours < 72 ? say("It is removed after {hours} hours.", { hours: number(hours, 0) })
+  return hours < 72 ? say("It is removed after {hours} h.", { hours: number(hours, 0) })
     : say("It is removed after {days} days.", { days: number(hours / 24, 0) });
 }
 
