@@ -133,6 +133,7 @@ STOPS_BEFORE = (
 )
 
 
+@pytest.mark.slow
 def test_workers_that_are_stopped_for_longer_than_their_leases_and_go_on(scans, model, tmp_path, as_here):
     """By SIGSTOP, each at another point of its scan, until another worker has done all; then they write it again."""
     out = tmp_path / "out"
@@ -143,6 +144,7 @@ def test_workers_that_are_stopped_for_longer_than_their_leases_and_go_on(scans, 
         until = time.monotonic() + 200
         while {psutil.Process(one.pid).status() for one in workers} != {"stopped"} and time.monotonic() < until:
             time.sleep(0.02)
+        assert [psutil.Process(one.pid).status() for one in workers] == ["stopped"] * 3
         began = {one.pid: one.scan for one in status(out).at_work}
         assert set(began) == {one.pid for one in workers}
         for lease in (out / ".work" / "leases").iterdir():
