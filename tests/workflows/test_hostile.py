@@ -17,7 +17,7 @@ REFUSED = {
     "partial_overlaps.dcm": "expected CT slices, got images of modality SEG",
     "eCT_Supplemental.dcm": "expected CT slices, got perfusion maps",
     "CT0012.fragmented_no_bot_jpeg_baseline.51.dcm": "expected CT slices, got perfusion maps",
-    "explicit_VR-UN.dcm": "got no usable slice thickness; give the voxel edges in mm with --assume-spacing",
+    "explicit_VR-UN.dcm": "got no usable slice thickness; give the voxel size in mm with --assume-spacing",
     "JPEGProcess2_4TransferSyntax": "got JPEG Extended (Process 2 and 4); export the series uncompressed",
     "JPEGProcess6_8TransferSyntax": "got JPEG Spectral Selection",
     "JPEGProcess10_12TransferSyntax": "got JPEG Full Progression",
