@@ -82,7 +82,7 @@ def _without_stop(text: str, lang: Language) -> str | None:
 def _said(text: str, lang: Language, patterns: Sequence[_Pattern]) -> str | None:
     bare = text.strip()
     for pattern in patterns:
-        values = pattern.values_in(bare)
+        values = pattern.values_in(bare) if pattern.longest in bare else None  # few need an expression
         if values is not None and not (pattern.is_weak and any(_is_left(value, lang) for value in values)):
             start = text[: len(text) - len(text.lstrip())]
             return start + pattern.filled(values, lang) + text[len(text.rstrip()) :]
@@ -195,8 +195,6 @@ class _Pattern:
 
     def values_in(self, text: str) -> tuple[str, ...] | None:
         """Return the values in a sentence of this pattern; None if it does not match."""
-        if self.longest not in text:
-            return None
         found = self.expression.fullmatch(text)
         return None if found is None else found.groups()
 
