@@ -52,7 +52,7 @@ BLOCKS = {
     "openkbp": {"network": {"dims": 3, "tile": [48, 64, 16]}, "batch_size": 2, "sampling": {"slices_per_case": 2}},
     "phantoms": {"network": {"dims": 3, "tile": [64, 64, 16]}, "batch_size": 2, "sampling": {"slices_per_case": 4}},
 }
-TIMED_STEPS = 12
+TIMED_STEPS = (10, 50)
 
 
 def main() -> None:
@@ -136,9 +136,14 @@ def seen(data: Path, view: str) -> Path:
 def train_blocks(name: str, data: Path, done: Path, seed: int) -> None:
     """Train a 3D network, for as many steps as take the axial row's processor time."""
     axial = json.loads((row_folder(done, "3D", "axial") / "row.json").read_text(encoding="utf-8"))
-    began = time.process_time()
-    finish(data, done / "timed", settings(name, seed, {**BLOCKS[name], "steps": TIMED_STEPS}))
-    steps = max(TIMED_STEPS, round(TIMED_STEPS * axial["cpu_s"] / (time.process_time() - began)))
+    short, long = TIMED_STEPS
+    taken = {}
+    for steps in TIMED_STEPS:  # the difference is that of steps alone, without start and validation
+        began = time.process_time()
+        finish(data, done / f"timed {steps}", settings(name, seed, {**BLOCKS[name], "steps": steps}))
+        taken[steps] = time.process_time() - began
+    a_step = (taken[long] - taken[short]) / (long - short)
+    steps = max(long, short + round((axial["cpu_s"] - taken[short]) / a_step))
     finish(data, done / "run", settings(name, seed, {**BLOCKS[name], "steps": steps}))
 
 

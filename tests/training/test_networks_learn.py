@@ -31,8 +31,14 @@ def dataset(tmp_path_factory):
     return folder
 
 
-FAST = ["neighbours", "blocks", "residual"]
+FAST = ["neighbours", "residual"]
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS if name not in FAST]
+
+
+OTHER_LOSSES = [
+    *({"kind": kind} for kind in ("dice", "focal", "tversky", "boundary", "lovasz")),
+    {"weights": {"ball": 3.0, "both": 0.5}},
+]
 
 
 @pytest.mark.parametrize("name", FAST + SLOW)
@@ -42,12 +48,7 @@ def test_it_learns(name, dataset, tmp_path):
 
 @pytest.mark.parametrize(
     "loss",
-    [
-        {"kind": "dice"},
-        {"deep_supervision": 2},
-        *(pytest.param({"kind": kind}, marks=pytest.mark.slow) for kind in ("focal", "tversky", "boundary", "lovasz")),
-        {"weights": {"ball": 3.0, "both": 0.5}},
-    ],
+    [{"deep_supervision": 2}, *(pytest.param(loss, marks=pytest.mark.slow) for loss in OTHER_LOSSES)],
 )
 def test_every_loss_teaches(loss, dataset, tmp_path):
     check_it_learns(NetworkConfig(channels=(8, 16, 16)), LossConfig(**loss), dataset, tmp_path)
