@@ -111,10 +111,11 @@ def texts_in_script(code: str) -> Iterator[str]:
 
 
 def texts_in_table(table: str) -> Iterator[str]:
-    """What the models that can be fetched find, and why others cannot be."""
+    """What the models that can be fetched find, why others cannot be, and what they may be used under."""
     known = tomllib.loads(table)
     yield from (task["tells"] for task in known["tasks"].values())
     yield from known["reasons"].values()
+    yield known["licence"]
 
 
 def sentences(modules: Iterable[tuple[Path, str]]) -> dict[str, list[Path]]:

@@ -11,11 +11,14 @@ from pydantic import AfterValidator, ByteSize, ConfigDict, Field, ValidationErro
 
 from tomoseg.errors import ConfigError, unknown_name_message
 from tomoseg.formats import FORMATS, FormatName
+from tomoseg.language.words import part
 from tomoseg.settings import Config, Language, Role
 
 EngineName = Literal["auto", "torch", "openvino", "onnx"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Resampling = Literal["smooth", "exact"]
+
+_MEMORY = part("an amount of memory such as 2GB or 1500MB")
 
 
 def _memory_size(given: object, parse: Callable[[object], ByteSize]) -> ByteSize:
@@ -25,7 +28,7 @@ def _memory_size(given: object, parse: Callable[[object], ByteSize]) -> ByteSize
     except ValidationError:
         size = ByteSize(0)
     if size < 1:
-        raise ValueError(f"expected an amount of memory such as 2GB or 1500MB, got {given!r}")
+        raise ValueError(f"expected {_MEMORY}, got {given!r}")
     return size
 
 

@@ -66,8 +66,7 @@ class TestHelp:
         assert command_of(command).__doc__.splitlines()[0] == COMMANDS[command]
 
     def test_a_misspelt_command(self, capsys):
-        with pytest.raises(SystemExit, match="2"):
-            run("perdict", "-i", "ct.nii.gz")
+        assert run("perdict", "-i", "ct.nii.gz") == 2
         assert (
             f"expected one of {len(COMMANDS)} known names, got 'perdict'; did you mean 'predict'?"
             in capsys.readouterr().err
@@ -88,11 +87,10 @@ class TestHelp:
         ids=" ".join,
     )
     def test_wrong_arguments_are_status_2(self, argv, capsys):
-        with pytest.raises(SystemExit, match="2"):
-            run(*argv)
+        assert run(*argv) == 2
         told = capsys.readouterr().err
-        assert told
-        assert "Traceback" not in told
+        assert told.startswith("error: ")
+        assert told.count("\n") == 1
 
     def test_python_m(self):
         done = subprocess.run(
@@ -115,9 +113,9 @@ class TestHelp:
             ),
             (
                 ["predict", "-i", "a", "-o", "b", "-m", "c", "--max-memory", "2x"],
-                "error: expected an amount of memory such as 2GB or 1500MB, got '2x'\n",
+                "error: --max-memory: expected an amount of memory such as 2GB or 1500MB, got '2x'; `tomoseg predict",
             ),
-            (["serve", "-o", "out", "--quota", "0"], "memory such as 2GB or 1500MB, got '0'\n"),
+            (["serve", "-o", "out", "--quota", "0"], "memory such as 2GB or 1500MB, got '0'; "),
             (
                 ["train", "data", "-o", "out", "--max-memory", "2GB"],
                 "expected --plan with --max-memory, got --max-memory alone",

@@ -12,9 +12,8 @@ PRINTING = [
     *sorted((SRC / "cli").glob("*.py")),
     SRC / "workflows" / "demo.py",
 ]
-PRINTING = [
-    path for path in PRINTING if path.stem not in {"others", "mistaken", "reading", "stores", "streams", "__init__"}
-]
+COMPOSING = {"others", "mistaken", "reading", "refused", "stores", "streams", "__init__"}
+PRINTING = [path for path in PRINTING if path.stem not in COMPOSING]
 
 TOLD = {
     "say",
@@ -25,7 +24,6 @@ TOLD = {
     "warn_all",
     "error",
     "on_stage",
-    "_parse_no_command",
     "arg",
 }
 """What takes a text of the catalogue, or a sentence that is told by it."""

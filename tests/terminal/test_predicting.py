@@ -11,9 +11,11 @@ from tomoseg.terminal.rows import Clock, Screen
 
 SCRIPT = """
 import time
+from tomoseg.terminal import rows
 from tomoseg.terminal.console import out
 from tomoseg.terminal.predicting import Predicting
 from tomoseg.terminal.rows import Screen
+rows.LEAST_SECONDS = 0.0
 with Screen() as screen:
     display = Predicting(screen)
     time.sleep(0.2)
@@ -74,3 +76,11 @@ class TestWithoutATerminal:
         clock[0] += 200
         assert str(one) == "0:04:20, 0:00:00 left"
         assert str(Clock.of(5.0, 0.0)) == "0:00:05"
+
+    def test_the_first_seconds_and_the_first_scan_do_not_say_how_long_the_rest_takes(self, clock):
+        assert str(Clock.of(4.9, 0.5)) == "0:00:04"
+        assert str(Clock.of(5.0, 0.5)) == "0:00:05, 0:00:05 left"
+        assert str(Clock.of(50.0, 0.01)) == "0:00:50"
+        assert str(Clock.of(50.0, 0.1, 1.9)) == "0:00:50"
+        assert str(Clock.of(50.0, 0.1, 2)) == "0:00:50, 0:07:30 left"
+        assert str(Clock.of(60.0, 0.01, 1)) == "0:01:00, 1:39:00 left"

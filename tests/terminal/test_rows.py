@@ -7,7 +7,9 @@ from tomoseg.terminal.rows import CASES_OF, progress
 
 SCRIPT = """
 import time
+from tomoseg.terminal import rows
 from tomoseg.terminal.rows import CASES_OF, progress
+rows.LEAST_SECONDS = 0.0
 with progress("check", count=CASES_OF) as show:
     time.sleep(0.5)
     show(0, 3)
@@ -24,7 +26,8 @@ def test_on_a_terminal():
     rows = [line.rstrip() for lines in stood for line in lines]
     assert any(re.fullmatch(r"check ━+ +0:00:\d\d", row) for row in rows)
     assert any(re.fullmatch(r"check ━+ 0 of 3 cases +0:00:\d\d", row) for row in rows)
-    assert any(re.fullmatch(r"check .* 1 of 3 cases 0:00:\d\d, 0:00:\d\d left patient_1_\w*…", row) for row in rows)
+    assert any(re.fullmatch(r"check .* 1 of 3 cases 0:00:\d\d patient_1_\w*…", row) for row in rows)
+    assert any(re.fullmatch(r"check .* 2 of 3 cases 0:00:\d\d, 0:00:\d\d left patient_2_\w*…", row) for row in rows)
     assert {bool(row) and not row.startswith("check ") for row in rows} == {False}  # a row is a line
     assert [line for line in stood[-1] if line] == []
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
-from tomoseg.cli.exits import NOT_STARTED
+from tomoseg.cli.exits import DONE, NOT_STARTED
 from tomoseg.cli.streams import with_streams
 from tomoseg.version import __version__
 
@@ -62,7 +61,7 @@ def _main(given: Sequence[str], *, is_process: bool) -> int:
         except Exception as error:
             return _not_loaded(error)
         return run(given[0], given[1:])
-    _parse_no_command(given)
+    return _without_command(given)
 
 
 def _not_loaded(error: Exception) -> int:
@@ -80,30 +79,19 @@ def _not_loaded(error: Exception) -> int:
     return NOT_STARTED
 
 
-def _parse_no_command(given: Sequence[str]) -> NoReturn:
-    """Print the help or the version, or exit with an error.
-
-    Raises:
-        SystemExit: Always.
-    """
-    parser = _parser()
-    if given and given[0] in {"-h", "--help"}:  # argparse would ignore a failure to print it
-        sys.stdout.write(parser.format_help())
-        raise SystemExit(0)
-    if given and given[0] == "--version":
+def _without_command(given: Sequence[str]) -> int:
+    """Print the help or the version, or what is wrong, and return the exit status."""
+    first = given[0] if given else ""
+    if first in {"-h", "--help"}:
+        sys.stdout.write(_parser().format_help())
+        return DONE
+    if first == "--version":
         sys.stdout.write(f"tomoseg {__version__}\n")
-        raise SystemExit(0)
-    if given and given[0].startswith("-"):
-        parser.parse_args(given[:1])
-    if given and not given[0].startswith("-"):
-        from tomoseg.cli.others import COMMANDS as OF_OTHERS
-        from tomoseg.errors import unknown_name_message
+        return DONE
+    from tomoseg.cli.refused import without_command
+    from tomoseg.cli.running import refuse
 
-        ours = OF_OTHERS.get(given[0].lower())
-        if ours is not None:
-            parser.error(f"expected one of our commands, got {given[0]!r}; `tomoseg {ours} --help` says how it is done")
-        parser.error(unknown_name_message(given[0], tuple(COMMANDS)))
-    parser.error("expected a command, got none; `tomoseg --help` lists them")
+    return refuse(without_command(first, tuple(COMMANDS)), given)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from tomoseg.cli.exits import DONE, SOME_FAILED
-from tomoseg.language.words import say, say_many
+from tomoseg.language.words import say, say_many, spoken
 from tomoseg.terminal import console
 
 
@@ -18,6 +18,7 @@ def labels(place: Positional[Path | None] = None) -> int:
         place: A dataset, a preprocessed dataset, a model folder, a run folder, or the name of a packaged or
             fetched model; if omitted, the 117 structures are listed.
     """
+    from tomoseg.pictures.structure_names import readable_group
     from tomoseg.terminal.datasets import show_left_out
     from tomoseg.terminal.holdings import show_holdings
     from tomoseg.terminal.models import show_tuning
@@ -25,7 +26,8 @@ def labels(place: Positional[Path | None] = None) -> int:
 
     found = structures_of(place)
     rows = sorted(
-        ((s.name, s.id, s.group, s.snomed, "#" + bytes(s.colour).hex()) for s in found.labels), key=lambda row: row[1]
+        ((s.name, s.id, readable_group(s.group, spoken()), s.snomed, "#" + bytes(s.colour).hex()) for s in found.labels),
+        key=lambda row: row[1],
     )
     title = say_many(len(found.labels), "1 structure", "{count} structures")
     console.table(title, (say("structure"), say("id"), say("group"), "SNOMED CT", say("colour")), rows)

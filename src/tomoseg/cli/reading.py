@@ -25,6 +25,7 @@ from tyro.constructors import (
 
 from tomoseg.cli.language import LANG
 from tomoseg.cli.others import translate_options
+from tomoseg.cli.refused import refusing, see
 from tomoseg.errors import ConfigError, TomosegError, unknown_name_message
 from tomoseg.files.stores.addresses import place_of
 from tomoseg.language.words import spoken
@@ -47,8 +48,8 @@ def read(command: Callable[..., int], name: str, argv: Sequence[str], settings: 
         settings: Defaults that replace those of the function.
 
     Raises:
-        ConfigError: If there are unknown arguments.
-        SystemExit: If help was requested, or if an argument is missing or cannot be parsed.
+        ConfigError: If there are unknown arguments, one is missing, or one cannot be parsed.
+        SystemExit: If help was requested.
     """
     flags = own_flags(command)
     words = translate_options(name, argv, flags)
@@ -56,11 +57,12 @@ def read(command: Callable[..., int], name: str, argv: Sequence[str], settings: 
         raise ConfigError(_unknown_flags(name, strange, flags))
     function = _described(lambda **values: partial(command, **values), command, settings)
     marks = (PositionalMetavarFromFieldName,)
-    found, unknown = tyro.cli(
-        function, prog=f"tomoseg {name}", args=words, registry=VALUES, return_unknown_args=True, config=marks
-    )
+    with refusing(name):
+        found, unknown = tyro.cli(
+            function, prog=f"tomoseg {name}", args=words, registry=VALUES, return_unknown_args=True, config=marks
+        )
     if unknown:
-        raise ConfigError(f"expected nothing more, got {' '.join(unknown)}; {_see(name)}")
+        raise ConfigError(f"expected nothing more, got {' '.join(unknown)}; {see(name)}")
     assert isinstance(found, partial)
     given = {key: value for key, value in found.keywords.items() if isinstance(value, Config)}
     marked = {key: naming(value, named(settings[key]) | _chosen(words)) for key, value in given.items()}
@@ -131,14 +133,11 @@ def _is_strange(word: str, flags: Sequence[str]) -> bool:
 
 def _unknown_flags(name: str, strange: Sequence[str], flags: Sequence[str]) -> str:
     """Return the message for unknown flags, with the most similar known ones."""
-    near = [one for word in strange if (one := _nearest(word, flags))]
-    hint = [f"did you mean {' and '.join(dict.fromkeys(near))}?"] if near else []
-    told = f"expected options of tomoseg {name}, got {', '.join(strange)}"
-    return f"{told}; {' '.join([*hint, _see(name)])}"
-
-
-def _see(name: str) -> str:
-    return f"`tomoseg {name} --help` lists what it takes"
+    near = " and ".join(dict.fromkeys(one for word in strange if (one := _nearest(word, flags))))
+    given = ", ".join(strange)
+    if near:
+        return f"expected options of tomoseg {name}, got {given}; did you mean {near}? {see(name)}"
+    return f"expected options of tomoseg {name}, got {given}; {see(name)}"
 
 
 def _nearest(word: str, flags: Sequence[str]) -> str | None:
@@ -257,7 +256,7 @@ def _memory_size(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | Non
         try:
             return TypeAdapter(MemorySize).validate_python(words[0])
         except ValidationError as error:
-            raise ConfigError(str(error.errors()[0]["ctx"]["error"])) from None
+            raise ValueError(str(error.errors()[0]["ctx"]["error"])) from None
 
     return PrimitiveConstructorSpec(
         nargs=1,

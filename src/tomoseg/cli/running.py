@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
@@ -75,6 +76,21 @@ def run(name: str, argv: Sequence[str]) -> int:
         return NOT_STARTED
     finally:
         speak(before)  # a program may call several commands, each in its own language
+
+
+def refuse(message: str, argv: Sequence[str]) -> int:
+    """Print why no command could start, and return the exit status.
+
+    Args:
+        message: A finished English sentence.
+        argv: All arguments, which may name a language.
+    """
+    before = spoken()
+    with contextlib.suppress(ConfigError):
+        speak(language_of(argv))
+    console.error(message)
+    speak(before)
+    return NOT_STARTED
 
 
 def _told(error: Exception, name: str, given: Mapping[str, Any]) -> str | None:

@@ -71,7 +71,7 @@ class Display:
     def on_case(self, name: str, done: int, total: int) -> None:
         """A case is unpacked."""
         passed, before = self._since("unpack", done)
-        clock = Clock.of(passed, (done - before) / max(total - before, 1))
+        clock = Clock.of(passed, (done - before) / max(total - before, 1), done - before)
         self._screen.show("unpack", say("unpack"), done, total, say(CASES_OF, done=done, total=total), clock, name)
 
     def on_step(self, step: str) -> None:

@@ -34,7 +34,7 @@ def show_tasks() -> None:
         for name, task in known.tasks.items()
     ]
     table(say("Models of TotalSegmentator"), (say("task"), say("finds"), say("MB"), say("fetched")), rows)
-    out.print(say("Licence: {licence}; cite {citation}", licence=known.licence, citation=known.citations[0]))
+    out.print(say("Licence: {licence}; cite {citation}", licence=say(known.licence), citation=known.citations[0]))
     for reason, words in known.reasons.items():
         names = [name for name, why in known.refused.items() if why == reason]
         out.print(
@@ -54,7 +54,9 @@ def show_fetched(found: FetchedModel) -> None:
         show_fetched(found.finder)
     record, task = found.record, found.task
     out.print(say("{name}: {text}", name=task.name, text=_described(found)))
-    out.print(say("licence: {licence}", licence=record.provenance["licence"]))
+    licence = record.provenance["licence"]
+    stated = say(licence) if licence == releases().licence else licence
+    out.print(say("licence: {licence}", licence=stated))
     for citation in record.provenance["citations"]:
         out.print(say("cite: {citation}", citation=citation))
     for name in found.first_sums:

@@ -60,4 +60,4 @@ class Predicting:
     def _clock(self, part: float) -> Clock:
         """What was done before took no time, so it does not say how long the rest takes."""
         worked, to_do = self._done - self._skipped + part, self._scans - self._skipped
-        return Clock.of(time.monotonic() - self._began, min(worked / to_do, 1.0) if to_do else 0.0)
+        return Clock.of(time.monotonic() - self._began, min(worked / to_do, 1.0) if to_do else 0.0, worked)

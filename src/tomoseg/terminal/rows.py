@@ -16,6 +16,13 @@ from tomoseg.language.words import later, say
 from tomoseg.terminal.console import err
 
 
+LEAST_SECONDS, LEAST_SHARE, LEAST_ITEMS = 5.0, 0.02, 2
+"""How long work must have gone on, and how much of it must be done, before the time left is shown."""
+
+ENOUGH_SECONDS = 60.0
+"""After so long the time left is shown however little is done."""
+
+
 @dataclass(frozen=True)
 class Clock:
     """Times that go on between what is told.
@@ -31,9 +38,17 @@ class Clock:
     at: float
 
     @classmethod
-    def of(cls, passed: float, share: float) -> Clock:
-        """After so many seconds, with so much of it done, 0 to 1."""
-        return cls(passed, passed * (1 - share) / share if share > 0 else None, time.monotonic())
+    def of(cls, passed: float, share: float, items: float = LEAST_ITEMS) -> Clock:
+        """What is left if the rest goes on as it began; not known until enough is done to tell.
+
+        Args:
+            passed: Seconds since the beginning.
+            share: How much is done, 0 to 1.
+            items: How many cases or scans are done, of which the first also takes the start.
+        """
+        is_early = passed < LEAST_SECONDS or share < LEAST_SHARE or items < LEAST_ITEMS
+        known = share > 0 and (passed >= ENOUGH_SECONDS or not is_early)
+        return cls(passed, passed * (1 - share) / share if known else None, time.monotonic())
 
     def __str__(self) -> str:
         since = time.monotonic() - self.at
@@ -140,7 +155,7 @@ def progress(what: str, total: int | None = None, count: str = DONE_OF) -> Itera
             nonlocal parts
             parts = parts if total is None else total
             words = say(count, done=done, total=parts) if parts else ""
-            clock = Clock.of(time.monotonic() - began, done / parts if parts else 0.0)
+            clock = Clock.of(time.monotonic() - began, done / parts if parts else 0.0, done)
             screen.show(what, what, done, parts, words, clock, name)
 
         show(0)

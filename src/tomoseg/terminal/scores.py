@@ -11,6 +11,7 @@ from tomoseg.evaluation.ranking import Ranked, Ranking
 from tomoseg.evaluation.statistics import LEAST_PATIENTS, Estimate
 from tomoseg.evaluation.summary import Comparison, Summary
 from tomoseg.language.words import percent, pointed, say, say_many, spoken
+from tomoseg.pictures.structure_names import readable_group
 from tomoseg.terminal.console import fail, out, table, warn_all
 from tomoseg.workflows.evaluate import Evaluation
 
@@ -63,7 +64,7 @@ def show_scores(summary: Summary, title: str) -> None:
     others = (say("missed"), say("absent in"), say("false positive ml"))
     table(title, (say("structure"), "n", *columns, *others), rows)
     if len(summary.groups) > 1 and shown:
-        groups = [(name, means["dice"].n, *_means(means, shown)) for name, means in summary.groups.items()]
+        groups = [(readable_group(name, spoken()), means["dice"].n, *_means(means, shown)) for name, means in summary.groups.items()]
         table(say("Groups"), (say("group"), say("structures"), *columns), groups)
     if summary.dice is not None:
         means = ", ".join(f"{_column(metric)} {_with_interval(metric, summary.overall[metric])}" for metric in shown)

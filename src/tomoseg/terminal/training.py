@@ -104,7 +104,7 @@ class _Display:
 
     def on_validated(self, done: int, total: int) -> None:
         self._screen.hide("stage")
-        clock = Clock.of(time.monotonic() - self._began, done / total)
+        clock = Clock.of(time.monotonic() - self._began, done / total, done)
         count = say("case {done} of {total}", done=done, total=total)
         self._screen.show("validate", say("validate"), done, total, count, clock)
 
