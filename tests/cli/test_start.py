@@ -163,7 +163,7 @@ class TestWhileItIsImported:
 
 
 def test_an_interruption_is_status_130(monkeypatch, capsys):
-    def stop(place):
+    def stop(place, on_case):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tomoseg.workflows.labels.structures_of", stop)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.training.tiny import NATIVE, make_config, make_dataset, make_scan
+from tests.workflows.predicting import make_model
 from tomoseg.config import (
     AugmentationConfig,
     LossConfig,
@@ -140,6 +141,22 @@ def test_what_cannot_be_exported_is_said_and_the_run_is_kept(tmp_path, quick):
     run = a_run(tmp_path, told, network=network)
     assert told[-1].startswith("no OpenVINO export was written: expected network.tile for an export of swin_unetr")
     assert load_model(run).network is not None
+
+
+def test_a_warm_start_from_a_model_of_other_structures_says_so(tmp_path, quick):
+    data, told = make_dataset(tmp_path / "data"), []
+    small = make_config(export=False).model_dump(include={"batch_size", "workers", "export"})
+    settings = TrainConfig().model_copy(update={**small, "steps": 1, "warm_start": make_model(tmp_path / "other")})
+    train_run(data.folder, tmp_path / "run", settings, Listener(on_warning=told.append))
+    assert [line for line in told if "to start from" in line] == [
+        "the model to start from has none of the dataset's structures: it has spleen, liver, aorta, the dataset ball, "
+        "cube, both; only the layers below the last start from its weights; if they are the same structures, rename "
+        "them in the dataset"
+    ]
+    told.clear()
+    settings = settings.model_copy(update={"warm_start": tmp_path / "run"})
+    train_run(data.folder, tmp_path / "again", settings, Listener(on_warning=told.append))
+    assert [line for line in told if "to start from" in line] == []
 
 
 def test_a_warm_start_brings_its_network_and_goes_on_without_its_model(tmp_path, quick):

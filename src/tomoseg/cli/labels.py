@@ -9,6 +9,7 @@ from tyro.conf import Positional
 from tomoseg.cli.exits import DONE, SOME_FAILED
 from tomoseg.language.words import say, say_many, spoken
 from tomoseg.terminal import console
+from tomoseg.terminal.rows import CASES_OF, progress
 
 
 def labels(place: Positional[Path | None] = None) -> int:
@@ -22,11 +23,16 @@ def labels(place: Positional[Path | None] = None) -> int:
     from tomoseg.terminal.datasets import show_left_out
     from tomoseg.terminal.holdings import show_holdings
     from tomoseg.terminal.models import show_tuning
-    from tomoseg.workflows.labels import structures_of
 
-    found = structures_of(place)
+    with progress(say("reading"), count=CASES_OF) as show:
+        from tomoseg.workflows.labels import structures_of
+
+        found = structures_of(place, show)
     rows = sorted(
-        ((s.name, s.id, readable_group(s.group, spoken()), s.snomed, "#" + bytes(s.colour).hex()) for s in found.labels),
+        (
+            (s.name, s.id, readable_group(s.group, spoken()), s.snomed, "#" + bytes(s.colour).hex())
+            for s in found.labels
+        ),
         key=lambda row: row[1],
     )
     title = say_many(len(found.labels), "1 structure", "{count} structures")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
@@ -12,6 +12,9 @@ from tomoseg.cli.exits import DONE, STOPPED
 from tomoseg.config import TRAIN_PRESETS, PlannedName, TrainConfig
 from tomoseg.errors import ConfigError
 from tomoseg.options import MemorySize
+
+if TYPE_CHECKING:
+    from tomoseg.training.listener import Listener
 
 
 def train(
@@ -45,13 +48,9 @@ def train(
     from tomoseg.terminal.stopping import stop_on_signal
     from tomoseg.terminal.training import show_outcome, watch
 
+    planned = is_planned(preset, config)
     if plan:
-        from tomoseg.terminal.plan import show_plan
-        from tomoseg.workflows.train import plan_run
-
-        if is_planned(preset, config):
-            settings = _planned(preprocessed, output, settings)
-        show_plan(plan_run(preprocessed, settings, max_memory), settings.batch_size * settings.accumulation)
+        _measure(preprocessed, output, settings, max_memory, planned=planned)
         return DONE
     if max_memory is not None:
         raise ConfigError(
@@ -61,16 +60,32 @@ def train(
         listener.on_stage("loading PyTorch")
         from tomoseg.workflows.train import train_run
 
-        if is_planned(preset, config):
-            listener.on_stage("looking at the dataset and timing a few training steps")
-            settings = _planned(preprocessed, output, settings)
+        if planned:
+            settings = _planned(preprocessed, output, settings, listener)
         outcome = train_run(preprocessed, output, settings, listener, force=force)
     show_outcome(outcome, output)
     return DONE if outcome.finished else STOPPED
 
 
-def _planned(preprocessed: Path, output: Path, settings: TrainConfig) -> TrainConfig:
+def _measure(preprocessed: Path, output: Path, settings: TrainConfig, max_memory: int | None, *, planned: bool) -> None:
+    """Measure how much memory training needs, and show which batches fit."""
+    from tomoseg.terminal.plan import show_plan
+    from tomoseg.terminal.training import watch
+
+    with watch(lambda: False) as listener:
+        listener.on_stage("loading PyTorch")
+        from tomoseg.workflows.train import plan_run
+
+        if planned:
+            settings = _planned(preprocessed, output, settings, listener)
+        listener.on_stage("measuring the memory of a few training steps")
+        found = plan_run(preprocessed, settings, max_memory)
+    show_plan(found, settings.batch_size * settings.accumulation)
+
+
+def _planned(preprocessed: Path, output: Path, settings: TrainConfig, listener: Listener) -> TrainConfig:
     """Plan the settings for a dataset, show the plan, and return them."""
+    listener.on_stage("looking at the dataset and timing a few training steps")
     from tomoseg.terminal.planning import show_planned_training
     from tomoseg.workflows.planned import planned_training
 

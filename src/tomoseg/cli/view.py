@@ -11,7 +11,9 @@ from tyro.conf import Positional, arg
 from tomoseg.cli.arguments import MaybeOutput
 from tomoseg.cli.exits import DONE, SOME_FAILED
 from tomoseg.errors import InputError
+from tomoseg.language.words import say
 from tomoseg.options import AS_SEEN, ViewOptions
+from tomoseg.terminal.rows import progress
 
 if TYPE_CHECKING:
     from tomoseg.server.guests import Shown
@@ -87,12 +89,15 @@ def _save(
         InputError: If an option is given that does not apply to it.
     """
     from tomoseg.terminal.viewing import show_saved
-    from tomoseg.workflows.view_page import save_page
 
     of_showing = {"--corrections": corrections, "--format": options.format, "--reviewer": options.reviewer}
     if given := [name for name, value in of_showing.items() if value]:
         raise InputError(f"expected --save alone, got {', '.join(given)} with it; leave that out: nothing is corrected")
-    show_saved(path, save_page(place, masks, path, against=against, options=options))
+    with progress(say("draw")):
+        from tomoseg.workflows.view_page import save_page
+
+        size = save_page(place, masks, path, against=against, options=options)
+    show_saved(path, size)
     return DONE
 
 

@@ -15,7 +15,6 @@ from rich.text import Text
 from tomoseg.language.words import later, say
 from tomoseg.terminal.console import err
 
-
 LEAST_SECONDS, LEAST_SHARE, LEAST_ITEMS = 5.0, 0.02, 2
 """How long work must have gone on, and how much of it must be done, before the time left is shown."""
 

@@ -64,7 +64,10 @@ def show_scores(summary: Summary, title: str) -> None:
     others = (say("missed"), say("absent in"), say("false positive ml"))
     table(title, (say("structure"), "n", *columns, *others), rows)
     if len(summary.groups) > 1 and shown:
-        groups = [(readable_group(name, spoken()), means["dice"].n, *_means(means, shown)) for name, means in summary.groups.items()]
+        groups = [
+            (readable_group(name, spoken()), means["dice"].n, *_means(means, shown))
+            for name, means in summary.groups.items()
+        ]
         table(say("Groups"), (say("group"), say("structures"), *columns), groups)
     if summary.dice is not None:
         means = ", ".join(f"{_column(metric)} {_with_interval(metric, summary.overall[metric])}" for metric in shown)

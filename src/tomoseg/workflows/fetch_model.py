@@ -6,6 +6,7 @@ SHA-256 of each is kept: if an archive fetched again has changed, it is refused.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from tomoseg.errors import DownloadError, InputError, ModelError
 from tomoseg.files.asides import remove_left_over
 from tomoseg.files.atomic import remove_file, whole_folder
 from tomoseg.files.outputs import check_folder, check_space
-from tomoseg.models.fetched import archives_folder, keep_sums, kept_sums, models_folder, sums_file
+from tomoseg.models.fetched import archives_folder, data_folder, keep_sums, kept_sums, models_folder, sums_file
 from tomoseg.models.folder import ModelRecord, load_record, sha256
 from tomoseg.models.parts import save_parts
 from tomoseg.models.releases import ReleasedPart, Task, releases, task_named
@@ -88,12 +89,15 @@ def fetch_model(
         _finish(folder, archives)
         return FetchedModel(task, folder, record_of(folder), is_new=False, finder=finder)
     require_torch()
-    sums = _fetched(archives, web or Web(), on_bytes)
-    is_new = _made_of(folder) != set(sums.values())
-    if is_new:
-        _make(task, folder, sums, on_step)
-    first = _keep(sums)
-    _remove(archives.values())
+    try:
+        sums = _fetched(archives, web or Web(), on_bytes)
+        is_new = _made_of(folder) != set(sums.values())
+        if is_new:
+            _make(task, folder, sums, on_step)
+        first = _keep(sums)
+        _remove(archives.values())
+    finally:
+        _remove_empty()
     return FetchedModel(task, folder, record_of(folder), is_new, first, finder)
 
 
@@ -149,6 +153,13 @@ def _fetched(archives: Mapping[ReleasedPart, Archive], web: Web, on_bytes: OnByt
         found[part] = sha256(_path_of(archive))
         _check_sum(part, archive, found[part], kept)
     return found
+
+
+def _remove_empty() -> None:
+    """Remove the folders that were made for archives if nothing is in them."""
+    for folder in (archives_folder(), data_folder()):
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # fails if something is in it
 
 
 def _check_sum(part: ReleasedPart, archive: Archive, found: str, kept: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,11 +37,12 @@ class Structures:
     tuning: Tuning | None = None
 
 
-def structures_of(place: Path | None) -> Structures:
+def structures_of(place: Path | None, on_case: Callable[[int, int], None] = lambda done, total: None) -> Structures:
     """Return the structures of a dataset, a preprocessed dataset, a model or a run, without reading any voxels.
 
     Args:
         place: Its folder, or a packaged model's name; the 117 if None.
+        on_case: Called with the number of cases done and their total as those of a dataset are read.
 
     Raises:
         DatasetError: If it is none of these.
@@ -60,7 +62,8 @@ def structures_of(place: Path | None) -> Structures:
         return Structures(record_of(folder).labels, tuning=tuning_of(folder))
     found = open_dataset(place)
     held, unread = [], []
-    for case in found.cases:
+    for done, case in enumerate(found.cases):
+        on_case(done, len(found.cases))
         try:
             grid = grid_of(case)
             held.append(CaseHolding(case.name, case.annotated, {}, grid.spacing_mm, extent_of(grid)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,9 @@ from tomoseg.workflows.export import export
 from tomoseg.workflows.little import why_little_was_found
 from tomoseg.workflows.looks import check_pictures, pictures_beside
 from tomoseg.workflows.watched_run import pictures_of
+
+MOST_NAMED = 3
+"""Structures named in a warning; more are counted."""
 
 
 def train_one(
@@ -58,7 +62,7 @@ def train_one(
         source = started_from(config.warm_start, output, data.grid.view)
         config = fitted_to(config, source)
         if ranks.is_first:
-            _tell_of_view(source, data.grid.view, told)
+            _tell_of_start(source, data, told)
     check_pictures(data.labels, config)
     folder = RunFolder(output, config, force=force, writes=ranks.is_first)
     if not ranks.is_first:
@@ -83,13 +87,29 @@ def started_from(model: Path, output: Path, view: str) -> ModelRecord | TrainCon
     return load_for_view(model, view).record
 
 
-def _tell_of_view(source: ModelRecord | TrainConfig, view: str, told: Listener) -> None:
-    """Report that training starts from the network of another view, if the model has none of this one."""
-    if isinstance(source, ModelRecord) and source.grid.view != view:
+def _tell_of_start(source: ModelRecord | TrainConfig, data: Preprocessed, told: Listener) -> None:
+    """Report that training starts from the network of another view, or from one of quite other structures."""
+    if not isinstance(source, ModelRecord):
+        return  # the run has begun, and this was told then
+    view = data.grid.view
+    if source.grid.view != view:
         told.on_warning(
             f"the model to start from has no network for {view} slices: this one starts from its network for "
             f"{source.grid.view} slices"
         )
+    ours, theirs = data.labels.names, source.labels.names
+    if not set(ours) & set(theirs):
+        told.on_warning(
+            f"the model to start from has none of the dataset's structures: it has {_few(theirs)}, the dataset "
+            f"{_few(ours)}; only the layers below the last start from its weights; if they are the same structures, "
+            "rename them in the dataset"
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first of many names."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _noticed(data: Preprocessed) -> list[Notice]:
