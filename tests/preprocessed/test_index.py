@@ -41,7 +41,7 @@ def test_cases_by_name_and_split(folder):
 
 
 def test_an_empty_split(folder):
-    expected = r"expected cases in split 'test', got 2 in train, 1 in validation, 0 in test; choose another split"
+    expected = r"expected cases in split 'test', got train 2, validation 1, test 0; choose another split"
     with pytest.raises(DatasetError, match=expected):
         Preprocessed(folder).split("test")
 

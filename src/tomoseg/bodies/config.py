@@ -182,13 +182,13 @@ class DiseaseConfig(Config):
     plaques: Range = (0.6, 1.6)
     """How much of the wall plaques cover."""
     effusion_share: Share = 0.12
-    """Lungs with fluid beside them, which is no part of the lung."""
+    """Share of lungs with a pleural effusion; its fluid is not part of the lung."""
     effusion_height: Range = (0.05, 0.5)
-    """Up to which share of the lung's depth."""
+    """Height of the effusion, as a fraction of the lung's depth."""
     airless_share: Share = 0.12
-    """Lungs whose lower part holds no air; above fluid it never does."""
+    """Share of lungs whose dependent part is airless (atelectasis); above an effusion it always is."""
     airless_height: Range = (0.05, 0.4)
-    """Up to which share of the lung's depth, from the fluid up."""
+    """Height of the airless part, as a fraction of the lung's depth, from the effusion up."""
     patches_share: Share = 0.12
     """Bodies with clouded patches in the lungs."""
     patches: Range = (0.7, 1.8)

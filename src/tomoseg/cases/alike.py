@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from tomoseg.errors import ConfigError
+from tomoseg.language.words import part
 
 OnReady = Callable[[Mapping[str, Any]], None]
 """Called with what every record depends on, once it is known."""
+
+
+MOST_NAMED = 3
+"""Differences named in a message."""
 
 
 class SameComputation:
@@ -42,12 +48,27 @@ def mismatch_message(first: Mapping[str, Any], other: Mapping[str, Any]) -> str:
         >>> mismatch_message({"tomoseg": "1.0", "model": 1}, {"tomoseg": "1.1", "model": 1})[:64]
         'expected all workers to compute alike, got tomoseg 1.0 and 1.1; '
     """
-    names = [name for name in {**first, **other} if first.get(name) != other.get(name)]
-    told = ", ".join(f"{name} {first.get(name)} and {other.get(name)}" for name in names[:3])
+    told = ", ".join(itertools.islice(_differences(first, other), MOST_NAMED))
     return (
         f"expected all workers to compute alike, got {told}; install the same version of tomoseg on all "
         "machines, and set --engine, --device and --precision"
     )
+
+
+def _differences(first: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what differs, options one by one."""
+    for name in {**first, **other}:
+        one, two = first.get(name), other.get(name)
+        if isinstance(one, Mapping) and isinstance(two, Mapping):
+            yield from _differences(one, two)
+        elif one != two:
+            yield f"{name} {_in_words(one)} and {_in_words(two)}"
+
+
+def _in_words(value: object) -> str:
+    if value is None:
+        return part("not given")
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def another_version(ours: str, theirs: str) -> str:

@@ -257,7 +257,7 @@ class Preprocessed:
         cases = [case for case in self.cases if case.split == name]
         if not cases:
             splits = [case.split for case in self.cases]
-            counts = ", ".join(f"{splits.count(one)} in {one}" for one in ("train", "validation", "test"))
+            counts = ", ".join(f"{one} {splits.count(one)}" for one in ("train", "validation", "test"))
             raise DatasetError(f"{self.folder}: expected cases in split {name!r}, got {counts}; choose another split")
         return cases
 

@@ -26,36 +26,36 @@ def told(folder, rng, count=12, **tags):
 JOINED = {
     "kernel": (
         {"ConvolutionKernel": lambda k: "B30f" if k < 5 else "B70f"},
-        "1-5 have kernel B30f; 6-12 have kernel B70f, in order of position",
+        "slices 1-5 have kernel B30f; slices 6-12 have kernel B70f, in order of position",
     ),
     "kernel and kV": (
         {"ConvolutionKernel": lambda k: ("H30s", "B30f")[k // 6], "KVP": lambda k: (120, 100)[k // 6]},
-        "1-6 have kernel H30s, 120 kV; 7-12 have kernel B30f, 100 kV,",
+        "slices 1-6 have kernel H30s, 120 kV; slices 7-12 have kernel B30f, 100 kV,",
     ),
     "field": (
         {"ReconstructionDiameter": lambda k: (350, 500)[k // 8]},
-        "1-8 have a field of 350 mm; 9-12 have a field of 500 mm,",
+        "slices 1-8 have a field of 350 mm; slices 9-12 have a field of 500 mm,",
     ),
-    "thickness": ({"SliceThickness": lambda k: (5, 1.25)[k // 6]}, "1-6 have slices of 5 mm; 7-12 have slices of 1.25"),
+    "thickness": ({"SliceThickness": lambda k: (5, 1.25)[k // 6]}, "slices 1-6 have a thickness of 5 mm; slices 7-12 have a thickness of 1.25"),
     "one slice": (
         {"ConvolutionKernel": lambda k: "B70f" if k == 3 else "B30f"},
-        "1-3 have kernel B30f; 4 has kernel B70f; 5-12 have kernel B30f,",
+        "slices 1-3 have kernel B30f; slice 4 has kernel B70f; slices 5-12 have kernel B30f,",
     ),
     "agent": (
         {"ContrastBolusAgent": lambda k: None if k < 6 else "Ultravist Miller"},
-        "1-6 have no contrast agent; 7-12 have one contrast agent,",
+        "slices 1-6 have no contrast agent; slices 7-12 have one contrast agent,",
     ),
     "space": (
         {"FrameOfReferenceUID": lambda k: ("1.2.3", "1.2.4")[k // 6]},
-        "1-6 have one frame of reference; 7-12 have another frame of reference,",
+        "slices 1-6 have one frame of reference; slices 7-12 have another frame of reference,",
     ),
     "mixed at random": (
         {"ConvolutionKernel": lambda k: "B70f" if k in {1, 2, 5, 7, 10} else "B30f"},
-        "7 have kernel B30f, 5 have kernel B70f,",
+        "7 slices have kernel B30f, 5 slices have kernel B70f,",
     ),
     "current": (
         {"XRayTubeCurrent": lambda k: (100, 104, 98, 102, 99, 101)[k % 6] * (1 if k < 6 else 3)},
-        "1-6 have about 100 mA; 7-12 have about 302 mA,",
+        "slices 1-6 have about 100 mA; slices 7-12 have about 302 mA,",
     ),
 }  # fmt: skip
 
@@ -95,4 +95,4 @@ def test_frames_of_one_file(rng, tmp_path):
         frame.CTReconstructionSequence = [Dataset()]
         frame.CTReconstructionSequence[0].ConvolutionKernel = "B30f" if number < 3 else "B70f"
     (warning,) = read_scan(save([made], tmp_path)).warnings
-    assert "1-3 have kernel B30f; 4-8 have kernel B70f" in warning.message
+    assert "slices 1-3 have kernel B30f; slices 4-8 have kernel B70f" in warning.message

@@ -14,19 +14,34 @@ import numpy as np
 from jaxtyping import Float64
 
 from tomoseg.files.dicom.headers import ImageHeader
-from tomoseg.files.dicom.traits import HASH_LENGTH, MARKS
+from tomoseg.files.dicom.traits import MARKS
+from tomoseg.language.words import part
 from tomoseg.notices import Notice
 
 CALLED = {
-    "kernel": "kernel {}",
+    "kernel": part("kernel {}"),
     "kV": "{} kV",
     "field in mm": "a field of {} mm",
-    "thickness in mm": "slices of {} mm",
-    "filter": "filter {}",
-    "contrast agent": "{} contrast agent",
-    "space": "{} frame of reference",
+    "thickness in mm": "a thickness of {} mm",
+    "filter": part("filter {}"),
 }
 """Marks that all slices of a scan should share, with a template for their values in messages."""
+
+HIDDEN = {
+    "contrast agent": (
+        part("one contrast agent"),
+        part("another contrast agent"),
+        part("a third contrast agent"),
+        part("yet another contrast agent"),
+    ),
+    "space": (
+        part("one frame of reference"),
+        part("another frame of reference"),
+        part("a third frame of reference"),
+        part("yet another frame of reference"),
+    ),
+}
+"""Other such marks, whose values must not be shown, with descriptions of the first, the second and so on."""
 
 NUMBERS = frozenset({"kV", "field in mm", "thickness in mm"})
 
@@ -43,8 +58,6 @@ JUMP, DRIFT, FEWEST = 2.0, 1.25, 3
 """Factors by which the tube current must jump between two acquisitions, and may drift from slice to slice within one,
 and the minimum number of slices of each part."""
 
-_WHICH = ("one", "another", "a third", "yet another")
-
 Labels = list[str | None]
 """Description of a property of each slice; None if it is unknown."""
 
@@ -55,7 +68,9 @@ def seams(images: Sequence[ImageHeader]) -> list[Notice]:
     Args:
         images: Headers in the order of their positions.
     """
-    labels = [_of_mark(images, number) for number, mark in enumerate(MARKS) if mark.words in CALLED]
+    labels = [
+        _of_mark(images, number) for number, mark in enumerate(MARKS) if mark.words in CALLED or mark.words in HIDDEN
+    ]
     labels.append(_of_current(images))
     differing = [_filled(one) for one in labels if len({label for label in one if label is not None}) > 1]
     if not differing:
@@ -75,14 +90,17 @@ def _of_mark(images: Sequence[ImageHeader], number: int) -> Labels:
         values = _rounded(values)
     if mark.words in MAY_LACK:
         values = [value or "" for value in values]
-    which = _which(values)
-    return [None if value is None else CALLED[mark.words].format(which.get(value, value)) for value in values]
+    if mark.words in CALLED:
+        return [None if value is None else CALLED[mark.words].format(value) for value in values]
+    which = _which(values, HIDDEN[mark.words])
+    return [None if value is None else which[value] for value in values]
 
 
-def _which(values: Labels) -> dict[str, str]:
-    """Return descriptions for values that must not be shown, and for a missing value."""
-    hidden = [value for value in dict.fromkeys(values) if value is not None and len(value) == HASH_LENGTH]
-    return {value: _WHICH[min(number, len(_WHICH) - 1)] for number, value in enumerate(hidden)} | {"": "no"}
+def _which(values: Labels, described: Sequence[str]) -> dict[str, str]:
+    """Return descriptions of values that must not be shown, and of a missing value."""
+    hidden = [value for value in dict.fromkeys(values) if value]
+    known = {value: described[min(number, len(described) - 1)] for number, value in enumerate(hidden)}
+    return known | {"": part("no contrast agent")}
 
 
 def _rounded(values: Labels) -> Labels:
@@ -110,7 +128,7 @@ def _of_current(images: Sequence[ImageHeader]) -> Labels:
     """Return the tube current of each part if it jumps between parts; otherwise None for each slice."""
     currents = np.array([image.traits.exposures[0] or 0.0 for image in images])
     parts = _parts(currents) if (currents > 0).all() else []
-    return [f"about {np.median(part):.3g} mA" for part in parts for _ in part] or [None] * len(images)
+    return [part(f"about {np.median(some):.3g} mA") for some in parts for _ in some] or [None] * len(images)
 
 
 def _parts(currents: Float64[np.ndarray, "n"]) -> list[Float64[np.ndarray, "_"]]:
@@ -138,12 +156,14 @@ def _told(differing: Sequence[Sequence[str]]) -> str:
     runs = [(label, len(list(run))) for label, run in groupby(together)]
     if len(runs) > MOST_PARTS:
         kinds = [Counter(labels).most_common() for labels in differing]
-        return "; ".join(", ".join(f"{count} have {label}" for label, count in kind) for kind in kinds)
+        return "; ".join(", ".join(part(f"{count} slices have {label}") for label, count in kind) for kind in kinds)
     ends = np.cumsum([0, *(count for _, count in runs)]).tolist()
     return "; ".join(
-        f"{_range(first + 1, last)} {label}" for (label, _), (first, last) in zip(runs, pairwise(ends), strict=True)
+        _slices(first + 1, last, label) for (label, _), (first, last) in zip(runs, pairwise(ends), strict=True)
     )
 
 
-def _range(first: int, last: int) -> str:
-    return f"{first} has" if first == last else f"{first}-{last} have"
+def _slices(first: int, last: int, label: str) -> str:
+    if first == last:
+        return part(f"slice {first} has {label}")
+    return part(f"slices {first}-{last} have {label}")
