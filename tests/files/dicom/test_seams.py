@@ -36,7 +36,10 @@ JOINED = {
         {"ReconstructionDiameter": lambda k: (350, 500)[k // 8]},
         "slices 1-8 have a field of 350 mm; slices 9-12 have a field of 500 mm,",
     ),
-    "thickness": ({"SliceThickness": lambda k: (5, 1.25)[k // 6]}, "slices 1-6 have a thickness of 5 mm; slices 7-12 have a thickness of 1.25"),
+    "thickness": (
+        {"SliceThickness": lambda k: (5, 1.25)[k // 6]},
+        "slices 1-6 have a thickness of 5 mm; slices 7-12 have a thickness of 1.25",
+    ),
     "one slice": (
         {"ConvolutionKernel": lambda k: "B70f" if k == 3 else "B30f"},
         "slices 1-3 have kernel B30f; slice 4 has kernel B70f; slices 5-12 have kernel B30f,",
