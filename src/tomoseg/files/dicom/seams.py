@@ -90,10 +90,8 @@ def _of_mark(images: Sequence[ImageHeader], number: int) -> Labels:
         values = _rounded(values)
     if mark.words in MAY_LACK:
         values = [value or "" for value in values]
-    if mark.words in CALLED:
-        return [None if value is None else CALLED[mark.words].format(value) for value in values]
-    which = _which(values, HIDDEN[mark.words])
-    return [None if value is None else which[value] for value in values]
+    describe = CALLED[mark.words].format if mark.words in CALLED else _which(values, HIDDEN[mark.words]).__getitem__
+    return [None if value is None else describe(value) for value in values]
 
 
 def _which(values: Labels, described: Sequence[str]) -> dict[str, str]:
