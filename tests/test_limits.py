@@ -7,7 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 import pytest
 
 from tomoseg.cli import COMMANDS, main
-from tomoseg.limits import LEAST_BYTES, OF_FILES, OF_MEMORY, OF_THREADS, OF_WORKERS, refusal
+from tomoseg.limits import LEAST_BYTES, OF_FILES, OF_MEMORY, OF_THREADS, OF_WORKERS, ROOM_BYTES, refusal
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,38 @@ except ConfigError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (1, OF_THREADS + "\n")
+
+
+ROOM = """
+import resource, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tomoseg.limits import refuse_hopeless_threads, refusal
+threading.stack_size(1 << 18)
+thread, pool = threading.Thread(target=print, args=("ran",)), ThreadPoolExecutor(1)
+refuse_hopeless_threads()
+room = int(sys.argv[1])
+taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + room, resource.RLIM_INFINITY))
+try:
+    thread.start() if sys.argv[2] == "thread" else pool.submit(print, "ran")
+except RuntimeError as error:
+    sys.exit(refusal(error))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the limit of Linux")
+@pytest.mark.parametrize("of", ["thread", "pool"])
+def test_a_thread_that_would_find_no_memory_to_begin_with_is_refused(of):
+    """There is room for its stack, and little more: Python itself would wait for it for ever."""
+
+    def with_room(room):
+        return subprocess.run(
+            [sys.executable, "-c", ROOM, str(room), of], capture_output=True, text=True, check=False, timeout=60
+        )
+
+    for further in (8 << 10, 12 << 10, 16 << 10):
+        done = with_room((1 << 18) + further)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", OF_THREADS + "\n")
+    done = with_room((1 << 18) + ROOM_BYTES + (1 << 20))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ran\n", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import sys
 import threading
 from concurrent.futures import BrokenExecutor
@@ -29,6 +30,7 @@ LEAST_BYTES: dict[str, float] = {
     "preprocess": 0.5e9,
     "phantom": 0.7e9,
     "predict": 1.0e9,
+    "serve": 1.0e9,
     "evaluate": 1.0e9,
     "tune": 1.0e9,
     "fuse": 1.5e9,
@@ -44,6 +46,12 @@ With less they abort the process, or hang, with messages of their own. More core
 
 LEAST_THREADS = 8
 """Threads that libraries start on two cores; if one of them cannot start, some libraries abort the process."""
+
+ROOM_BYTES = 16 << 20
+"""Address space in bytes that must be left beside a new thread's stack: for Python and the C library to begin it."""
+
+_STACK_BYTES = 8 << 20
+"""Stack in bytes of a thread where its size has no limit."""
 
 _FEW_PROCESSES = 1000
 """Limit of processes and threads below which starting threads is tried; higher limits are ample for any command."""
@@ -107,6 +115,33 @@ def refuse_too_little(command: str) -> None:
     processes = _limit_of("RLIMIT_NPROC")
     if needed and processes is not None and processes < _FEW_PROCESSES and not _can_start(LEAST_THREADS):
         raise ConfigError(OF_THREADS)
+
+
+def refuse_hopeless_threads() -> None:
+    """Make Python raise an error, from now on in this process, where a new thread would find no memory to begin with.
+
+    Without it, Python waits for the beginning of such a thread for ever, or does nothing else than fail to report that
+    it has none (CPython issue 140746). Threads of all libraries written in Python are included.
+    """
+    if sys.platform != "win32":
+        threading.Thread.start = _start_if_hopeful  # type: ignore[method-assign]
+
+
+_start = threading.Thread.start
+
+
+def _start_if_hopeful(self: threading.Thread) -> None:
+    """Start a thread as Python does.
+
+    Raises:
+        RuntimeError: If there is no memory to begin it with; with Python's own words where there is none for its stack.
+    """
+    stack = threading.stack_size() or _limit_of("RLIMIT_STACK") or _STACK_BYTES
+    try:
+        mmap.mmap(-1, stack + ROOM_BYTES, flags=mmap.MAP_PRIVATE).close()
+    except (OSError, MemoryError):
+        raise RuntimeError("can't start new thread") from None
+    _start(self)
 
 
 def _too_little(command: str, needed: float, limit: int) -> str:

@@ -261,3 +261,36 @@ def test_a_damaged_reason(leases, tmp_path, content):
     leases.end("a", {"error": "why"})
     (tmp_path / ".work" / "ends" / "a.failed").write_bytes(content)
     assert leases.end_of("a")["error"].startswith("expected the reason why it failed, got none")
+
+
+def test_a_case_that_another_command_has_begun_anew_is_no_longer_held(tmp_path, monkeypatch):
+    """As after this worker was stopped: it neither renews nor gives back what is another's."""
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.02)
+    stopped, other = Leases(tmp_path), Leases(tmp_path)
+    assert stopped.claim("a")
+    assert stopped.claim("b")
+    other.forget(["a", "b"])
+    assert other.claim("a")
+    grow_old(tmp_path, "a.1")
+    path = tmp_path / ".work" / "leases" / "a.1"
+    before = path.read_text(), path.stat().st_mtime_ns
+    with stopped.kept():
+        time.sleep(0.2)
+    stopped.close()
+    assert (path.read_text(), path.stat().st_mtime_ns) == before
+    assert [one.name for one in path.parent.iterdir()] == ["a.1"]
+
+
+def test_what_killed_workers_left_goes_when_the_cases_are_begun_anew(leases, tmp_path):
+    leases.claim("a")
+    leases.end("a", {"error": None})
+    old, new = [".0123456789ab", ".nfs0000"], [".ba9876543210"]
+    for name in (*old, *new):
+        (tmp_path / ".work" / "ends" / name).touch()
+    (tmp_path / ".work" / "clock-other-1-00000000").touch()
+    past = leases.now() - 2 * module.LEASE_SECONDS
+    for path in (tmp_path / ".work" / "clock-other-1-00000000", *(tmp_path / ".work" / "ends" / name for name in old)):
+        os.utime(path, (past, past))
+    leases.forget(["a"])
+    assert sorted(path.name for path in (tmp_path / ".work" / "ends").iterdir()) == [*new, ".nfs0000"]
+    assert [path.name for path in (tmp_path / ".work").glob("clock*")] == [leases._clock.name]

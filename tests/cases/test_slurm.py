@@ -2,19 +2,22 @@
 
 import json
 import os
+import pickle
 import subprocess
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
 from tests.cases.works import Noting
 from tomoseg.cases import leases as leases_module
 from tomoseg.cases import slurm as module
-from tomoseg.cases.folders import Folders
+from tomoseg.cases.folders import Folders, Seen
 from tomoseg.cases.leases import Leases
 from tomoseg.cases.run import run_cases
 from tomoseg.cases.slurm import parameters_of
-from tomoseg.cases.slurm_job import Serving
+from tomoseg.cases.slurm_job import ERROR, FOLDER, ORDER, READY, RECORDS, Serving
 from tomoseg.errors import ConfigError
 from tomoseg.options import Spread
 
@@ -187,3 +190,26 @@ def test_what_sbatch_is_asked_for():
 def test_what_does_not_go_together(given, told):
     with pytest.raises(ConfigError, match=told):
         Spread(**given)
+
+
+def test_a_job_that_goes_on_after_another_command_has_begun_leaves_that_its_cases(tmp_path):
+    """It was stopped for longer than its lease, and SLURM no longer knows it: it ends, and writes and tells nothing."""
+    out, case = tmp_path / "out", "until another began"
+    folder = out / FOLDER
+    for name in (READY, RECORDS):
+        (folder / name).mkdir(parents=True)
+    (folder / ORDER).write_bytes(pickle.dumps((Seen(Path.cwd(), (), None), Noting(tmp_path / "notes"), [case])))
+    job = threading.Thread(target=Serving(out))
+    job.start()
+    while not (tmp_path / "notes" / case).exists():
+        time.sleep(0.01)
+    other = Leases(out, "the other")
+    (folder / ORDER).unlink()
+    other.forget([case])
+    assert other.claim(case)
+    (tmp_path / "notes" / "another").touch()
+    job.join()
+    assert [one.mark for one in other.at_work()] == ["the other"]
+    assert other.ended() == set()
+    assert list((folder / RECORDS).iterdir()) == []
+    assert not (folder / ERROR).exists()

@@ -1,13 +1,15 @@
 import os
 import signal
 import warnings
+from pathlib import Path
 
 import pytest
 
+from tomoseg.files import asides
 from tomoseg.files.asides import aside_of, remove_left_over, remove_left_overs
 from tomoseg.files.atomic import folder_aside, whole_file, whole_folder
 
-pytest.importorskip("fcntl")
+fcntl = pytest.importorskip("fcntl")
 
 ID = "0123456789ab"
 
@@ -41,6 +43,62 @@ def test_what_another_is_writing_stays(tmp_path, whole):
         there = sorted(tmp_path.iterdir())
         remove_left_overs(tmp_path)
         assert sorted(tmp_path.iterdir()) == there == sorted([one, two])
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_what_killed_processes_left_in_a_folder_goes_when_the_next_first_writes_into_it(tmp_path, whole):
+    """Whichever folder it is; what another is writing stays, and so does what is not ours."""
+    inner = tmp_path / "out" / "inner"
+    inner.mkdir(parents=True)
+    killed_while_writing(whole, inner / "other")
+    (inner / ".mine.part").write_text("mine")
+    with folder_aside(tmp_path / "out" / "a"):
+        assert len(list(inner.iterdir())) == 2
+    with whole(inner / "b") as aside:
+        assert {path.name for path in inner.iterdir()} == {".mine.part", aside.name}
+        asides._tidied.clear()  # as if this process had not written into it yet; the other one is locked
+        with whole(inner / "c") as second:
+            assert {path.name for path in inner.iterdir()} == {".mine.part", aside.name, second.name}
+    assert sorted(path.name for path in inner.iterdir()) == [".mine.part", "b", "c"]
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_what_is_removed_before_it_is_locked_is_made_anew(tmp_path, monkeypatch, whole):
+    """Another process removes what is left over exactly between the making and the locking."""
+    make, made = {whole_file: Path.touch, whole_folder: Path.mkdir}[whole], []
+
+    def make_and_lose(path, *given, **named):
+        make(path, *given, **named)
+        if path.name.endswith(".part"):
+            made.append(path)
+            if len(made) < 3:
+                remove_left_overs(tmp_path)
+                assert not path.exists()
+
+    monkeypatch.setattr(Path, make.__name__, make_and_lose)
+    with whole(tmp_path / "a") as aside:
+        (aside / "b" if aside.is_dir() else aside).write_text("all of it")
+    assert len(made) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_another_process_is_removing_is_made_anew(tmp_path, monkeypatch):
+    """It has locked it, and has not removed it yet."""
+    touch, made, handles = Path.touch, [], []
+
+    def touch_and_lock(path, *given, **named):
+        touch(path, *given, **named)
+        made.append(path)
+        if len(made) == 1:
+            handles.append(os.open(path, os.O_RDONLY))
+            fcntl.flock(handles[0], fcntl.LOCK_EX)
+
+    monkeypatch.setattr(Path, "touch", touch_and_lock)
+    with whole_file(tmp_path / "a") as aside:
+        aside.write_text("all of it")
+    os.close(handles[0])
+    assert (len(made), aside) == (2, made[1])
+    assert (tmp_path / "a").read_text() == "all of it"
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 import errno
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tomoseg.errors import OutputError
-from tomoseg.files.atomic import whole_file, whole_folder, write_whole_text
+from tomoseg.files.atomic import checked_first, remove_file, whole_file, whole_folder, write_whole_text
 
 
 def test_a_file_appears_at_the_end_only(tmp_path):
@@ -132,3 +133,40 @@ def test_a_name_that_is_no_utf8_is_written_as_json_reads_it_back(tmp_path):
     write_whole_text(tmp_path / "a.json", json.dumps([name], ensure_ascii=False))
     assert (tmp_path / "a.json").read_bytes() == rb'["caf\udce9"]'
     assert json.loads((tmp_path / "a.json").read_text()) == [name]
+
+
+def test_a_check_is_made_before_each_change_and_prevents_it(tmp_path):
+    """A change that comes from another thread, such as into a temporary folder, is not checked."""
+    (tmp_path / "there").mkdir()
+    for name in ("there/a.txt", "file.txt"):
+        (tmp_path / name).write_text("former")
+    files = [tmp_path / name for name in ("there/a.txt", "there/b.txt", "file.txt", "new/a.txt")]
+    seen = []
+
+    def check():
+        seen.append([file.read_text() if file.exists() else None for file in files])
+        if len(seen) == 6:
+            raise OutputError("expected nobody else, got one; wait")
+
+    with checked_first(check):
+        with whole_folder(tmp_path / "there") as aside:
+            for name in ("a.txt", "b.txt"):
+                (aside / name).write_text("new")
+        assert len(seen) == 4
+        write_whole_text(tmp_path / "file.txt", "new")
+        assert len(seen) == 5
+        with pytest.raises(OutputError, match="expected nobody else"):
+            write_whole_text(tmp_path / "new" / "a.txt", "new")
+    assert seen[2:] == [
+        ["former", None, "former", None],
+        ["new", None, "former", None],
+        ["new", "new", "former", None],
+        ["new", "new", "new", None],
+    ]
+    assert [file.exists() for file in files] == [True, True, True, False]
+    remove_file(tmp_path / "file.txt")
+    assert len(seen) == 6  # the block has ended
+    with checked_first(check), ThreadPoolExecutor(1) as pool:
+        pool.submit(write_whole_text, tmp_path / "file.txt", "newest").result()
+        remove_file(tmp_path / "file.txt")
+    assert len(seen) == 7

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 
 from tests.server.running import served
 from tomoseg.errors import InputError
+from tomoseg.limits import OF_MEMORY, OF_THREADS
 from tomoseg.server.app import SECURITY_HEADERS, create_app
 
 
@@ -17,6 +18,10 @@ def client(tmp_path):
     def number(number: int) -> int:
         if number < 0:
             raise InputError("expected a number from 0 up, got a negative one; count from 0")
+        if number == 507:
+            raise MemoryError
+        if number in {503, 500}:
+            raise RuntimeError("can't start new thread" if number == 503 else "of ours, about a patient")
         return number
 
     with served(create_app([router], tmp_path)) as client:
@@ -41,6 +46,18 @@ def test_what_we_refuse_is_one_sentence(client):
     assert answer.status_code == 400
     text = "expected a number from 0 up, got a negative one; count from 0"
     assert answer.json() == {"detail": text, "detail_fr": text}
+
+
+@pytest.mark.parametrize(("number", "status", "told"), [(507, 503, OF_MEMORY), (503, 503, OF_THREADS)])
+def test_too_little_memory_is_told(client, number, status, told):
+    answer = client.get(f"/api/v1/number/{number}")
+    assert (answer.status_code, answer.json()["detail"]) == (status, told)
+
+
+def test_a_fault_of_ours_is_told_without_its_message(client):
+    answer = client.get("/api/v1/number/500")
+    assert answer.status_code == 500
+    assert answer.json()["detail"].startswith("expected no internal error, got RuntimeError; please report it")
 
 
 def test_what_is_not_as_documented_is_one_sentence_too(client):

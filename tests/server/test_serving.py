@@ -13,6 +13,7 @@ from tests.server.running import ended, make_job, send, started
 from tomoseg.cli import main
 from tomoseg.errors import ConfigError, OutputError
 from tomoseg.hosts import is_loopback, listen, url_of
+from tomoseg.limits import OF_THREADS
 from tomoseg.options import ServeOptions
 from tomoseg.server.command import rules_of
 from tomoseg.server.serving import locked
@@ -132,3 +133,34 @@ def test_the_server_itself_loads_nothing_that_reads_scans():
     code = "import sys, tomoseg.cli.serve, tomoseg.server.command; print({n.split('.')[0] for n in sys.modules} & %s)"
     done = subprocess.run([sys.executable, "-c", code % heavy], capture_output=True, text=True, timeout=100, check=True)
     assert done.stdout.strip() == "set()"
+
+
+LITTLE = """
+import resource, sys
+from pathlib import Path
+from tomoseg.cli.libraries import silence_libraries
+from tomoseg.limits import refusal, refuse_hopeless_threads
+from tomoseg.options import AUTO, ServeOptions
+from tomoseg.server import serving
+from tomoseg.server.command import serve_until_stopped
+from tomoseg.server.trainer import Learning
+silence_libraries()
+refuse_hopeless_threads()
+run = serving._Server.run
+def run_with_little(*given):  # all is loaded; what is left is too little for one thread
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + (20 << 20), resource.RLIM_INFINITY))
+    return run(*given)
+serving._Server.run = run_with_little
+try:
+    serve_until_stopped([Path(sys.argv[1])], Path(sys.argv[2]), ServeOptions(port=0), AUTO, Learning(), print)
+except Exception as error:
+    sys.exit(refusal(error) or repr(error))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the limit of Linux")
+def test_a_server_that_can_start_no_thread_ends_with_one_line(tmp_path, model):
+    command = [sys.executable, "-c", LITTLE, str(model), str(tmp_path / "served")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", OF_THREADS + "\n")

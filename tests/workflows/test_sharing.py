@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -54,9 +55,9 @@ def test_who_finds_all_done_by_another_tells_of_all(scans, model, tmp_path, as_h
     (tmp_path / "out" / "predictions.json").unlink()
     end_it = sharing.share
 
-    def share(leases, names):
+    def share(leases, names, **named):
         other.end("s1", {"error": None})
-        yield from end_it(leases, names, 0.01)
+        yield from end_it(leases, names, 0.01, **named)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharing, "share", share)
@@ -114,7 +115,7 @@ STOPS = """
 import importlib, signal, sys
 from tomoseg.cases import leases
 from tomoseg.cli import main
-leases.BEAT_SECONDS, leases.LOOK_SECONDS = 0.1, 0.05
+leases.BEAT_SECONDS, leases.LOOK_SECONDS, leases.LEASE_SECONDS = 0.1, 0.05, float("inf")
 module, name = importlib.import_module(sys.argv[1]), sys.argv[2]
 go_on = getattr(module, name)
 def stop(*given, **named):
@@ -131,44 +132,106 @@ STOPS_BEFORE = (
 )
 
 
-@pytest.mark.slow
-def test_workers_that_are_stopped_for_longer_than_their_leases_and_go_on(scans, model, tmp_path, as_here):
-    """By SIGSTOP, each at another point of its scan, until another worker has done all; then they write it again."""
-    out = tmp_path / "out"
+@contextmanager
+def stopped_workers(scans, out, model, places):
+    """Workers that are stopped by SIGSTOP, each at another place; none of their leases expires in their own eyes."""
     flags = ["-i", str(scans), "-o", str(out), "-m", str(model), "--device", "cpu", "--precision", "fp32"]
     words = ["predict", *flags, "--statistics", "--triage", "--join"]
-    workers = [subprocess.Popen([sys.executable, "-c", STOPS, *place, *words]) for place in STOPS_BEFORE]
+    workers = [subprocess.Popen([sys.executable, "-c", STOPS, *place, *words]) for place in places]
     try:
-        until = time.monotonic() + 200
-        while {psutil.Process(one.pid).status() for one in workers} != {"stopped"} and time.monotonic() < until:
+        while {psutil.Process(one.pid).status() for one in workers} != {"stopped"}:  # however long a busy machine takes
+            assert [one.poll() for one in workers] == [None] * len(workers)
             time.sleep(0.02)
-        assert [psutil.Process(one.pid).status() for one in workers] == ["stopped"] * 3
-        began = {one.pid: one.scan for one in status(out).at_work}
-        assert set(began) == {one.pid for one in workers}
-        for lease in (out / ".work" / "leases").iterdir():
-            then = lease.stat().st_mtime - leases_module.LEASE_SECONDS
-            os.utime(lease, (then, then))
-        join(scans, out, model, statistics=True, triage=True)
-        files, records = told(out)
-        assert records == as_here[1]
-        assert {name: content for name, content in files.items() if ".part/" not in name} == as_here[0]
-        assert {Leases(out).last(scan).number for scan in began.values()} == {2}
-        for worker in workers:
-            worker.send_signal(signal.SIGCONT)
-        assert [worker.wait(200) for worker in workers] == [1] * 3  # the last scan is none
+        yield workers
     finally:
         for worker in workers:
             worker.kill()
             worker.wait()
+
+
+def expire(out):
+    """Make all leases as old as those of workers that have not answered for long."""
+    for lease in (out / ".work" / "leases").iterdir():
+        then = lease.stat().st_mtime - leases_module.LEASE_SECONDS
+        os.utime(lease, (then, then))
+
+
+def scans_of(workers, out):
+    """The scan that each worker is at; that it was touched long ago does not count."""
+    leases = Leases(out)
+    begun = {leases.last(name) for name in ("s0", "s1", "s2", "s3")} - {None}
+    return {one.name: one.pid for one in begun if one.pid in {worker.pid for worker in workers}}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_workers_that_are_stopped_for_longer_than_their_leases_and_go_on(scans, model, tmp_path, as_here):
+    """By SIGSTOP, each at another point of its scan, until another worker has done all; then they write it again."""
+    out = tmp_path / "out"
+    with stopped_workers(scans, out, model, STOPS_BEFORE) as workers:
+        began = scans_of(workers, out)
+        assert set(began.values()) == {one.pid for one in workers}
+        expire(out)
+        join(scans, out, model, statistics=True, triage=True)
+        files, records = told(out)
+        assert records == as_here[1]
+        assert {name: content for name, content in files.items() if ".part/" not in name} == as_here[0]
+        assert {Leases(out).last(scan).number for scan in began} == {2}
+        for worker in workers:
+            worker.send_signal(signal.SIGCONT)
+        assert [worker.wait() for worker in workers] == [1] * 3  # the last scan is none
     assert told(out) == as_here
     found = status(out)
     assert (found.done, list(found.failed), found.at_work) == (4, ["s4"], ())
 
 
+STOPS_LATE = (
+    *STOPS_BEFORE,
+    ("tomoseg.workflows.predict", "remove_file"),  # the record of an earlier result
+    ("tomoseg.workflows.sharing", "_end_of"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize("places", [STOPS_LATE[:3], STOPS_LATE[3:]])
+def test_workers_that_go_on_after_another_command_with_other_options(scans, model, tmp_path, capfd, shares, places):
+    """They write nothing over what is newer, and give nobody's scan back."""
+    out, newer = tmp_path / "out", tmp_path / "newer"
+    with stopped_workers(scans, out, model, places) as workers:
+        began = scans_of(workers, out)
+        expire(out)
+        for place in (out, newer):
+            run(scans, place, model, join=shares, statistics=True, triage=True, threshold=("0.9",))
+        leases = told_of(out)
+        for worker in workers:
+            worker.send_signal(signal.SIGCONT)
+        ends = [worker.wait() for worker in workers]
+    if shares:
+        assert (told_of(out), told(out)) == (leases, told(newer))
+        assert ends == [2] * len(workers)
+        assert "another one with other options began while" in capfd.readouterr().err
+    else:  # they know nothing of it, and go on with the scans that they have not begun
+        for found, expected in zip(told(out), told(newer), strict=True):
+            assert [_of(scan, found) for scan in began] == [_of(scan, expected) for scan in began]
+        assert ends == [1] * len(workers)
+        assert "another command with other options has written" in capfd.readouterr().err
+
+
+def _of(scan, contents):
+    return {name: content for name, content in contents.items() if name.startswith(scan)}
+
+
+def told_of(out):
+    """What the folder of leases holds, without when they were touched."""
+    return {path.name: path.read_text() for path in out.glob(".work/*/*")}
+
+
 def test_what_a_worker_that_died_meanwhile_left_is_removed_at_the_end(scans, model, tmp_path, as_here, monkeypatch):
-    def share(leases, names):
+    def share(leases, names, **named):
         (tmp_path / "out" / ".s1.0123456789ab.part").mkdir()
-        yield from leases_module.share(leases, names, 0.01)
+        yield from leases_module.share(leases, names, 0.01, **named)
 
     monkeypatch.setattr(sharing, "share", share)
     join(scans, tmp_path / "out", model, statistics=True, triage=True)
@@ -287,12 +350,32 @@ def test_two_that_begin_at_once_and_do_it_otherwise_do_not_both_go_on(scans, mod
     assert [one.scan for one in status(tmp_path / "out").at_work] == ["s1"]  # its own scan is given back
 
 
+def test_who_is_just_writing_what_it_claims_is_not_refused(scans, model, tmp_path, monkeypatch):
+    """Its lease is there, and empty yet: what it will do is not known, and it looks after us once it has written."""
+    lease, looks = tmp_path / "out" / ".work" / "leases" / "s1.1", []
+    refuse = sharing._refuse_unlike
+
+    def refuse_beside_one(leases):
+        lease.touch()
+        looks.append([one.mark for one in leases.at_work()])
+        refuse(leases)
+        lease.unlink()
+
+    monkeypatch.setattr(sharing, "_refuse_unlike", refuse_beside_one)
+    monkeypatch.setattr(
+        sharing, "share", lambda leases, names, **named: (name for name in ["s0"] if leases.claim(name))
+    )
+    assert join(scans, tmp_path / "out", model)[0].state == "done"
+    assert sorted(looks[0])[0] == ""
+    assert len(looks[0]) == 2
+
+
 def test_what_was_cleared_meanwhile_is_not_told_as_done(scans, model, tmp_path, monkeypatch):
     join(scans, tmp_path / "out", model)
     end_it = sharing.share
 
-    def share(leases, names):
-        yield from end_it(leases, names, 0.01)
+    def share(leases, names, **named):
+        yield from end_it(leases, names, 0.01, **named)
         leases.forget(names)
 
     monkeypatch.setattr(sharing, "share", share)

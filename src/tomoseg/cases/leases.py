@@ -19,7 +19,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -92,7 +92,8 @@ class Leases:
     def __init__(self, output: Path, mark: str = "") -> None:
         self.folder, self.mark = output / WORK, mark
         self._leases, self._ends = self.folder / LEASES, self.folder / ENDS
-        self._clock = self.folder / f"{CLOCK}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._worker = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._clock = self.folder / f"{CLOCK}-{self._worker}"
         self._held: dict[str, Path] = {}
 
     def claim(self, name: str) -> bool:
@@ -110,11 +111,12 @@ class Leases:
         if last is not None and (last.is_live or self._tries(name, last) >= MOST_TRIES):
             return False
         path = self._lease(name, 1 if last is None else last.number + 1)
+        content = json.dumps(_of_this_process() | {"worker": self._worker, "mark": self.mark})
         with errors_told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with path.open("x", encoding="utf-8") as file:
-                    file.write(json.dumps(_of_this_process() | {"mark": self.mark}))
+                    file.write(content)
             except FileExistsError:
                 return False
         self._held[name] = path
@@ -123,7 +125,7 @@ class Leases:
     def release(self, name: str) -> None:
         """Give back a case that was not finished, so that others need not wait."""
         path = self._held.pop(name, None)
-        if path is not None:
+        if path is not None and self._is_own(path):
             with suppress(OSError):
                 path.write_text(json.dumps({RELEASED: True}), encoding="utf-8")
 
@@ -179,13 +181,18 @@ class Leases:
         return []
 
     def forget(self, names: Sequence[str]) -> None:
-        """Remove the outcomes and leases of cases, so that they are processed again."""
+        """Remove the outcomes and leases of cases, so that they are processed again, and what killed workers left."""
         numbers = self._numbers()
         for name in names:
             for path in (self._end(name, DONE), self._end(name, FAILED)):
                 path.unlink(missing_ok=True)
             for number in range(1, numbers.get(name, 0) + 1):
                 self._lease(name, number).unlink(missing_ok=True)
+        now = self.now()
+        for left in (*self.folder.glob(f"{CLOCK}-*"), *self._ends.glob(f".{'[0-9a-f]' * 12}")):
+            with suppress(OSError):
+                if abs(now - left.stat().st_mtime) >= LEASE_SECONDS:
+                    left.unlink()
 
     def at_work(self, now: float | None = None) -> list[Lease]:
         """Return the live leases of cases that have not ended.
@@ -233,7 +240,8 @@ class Leases:
             while not end.wait(BEAT_SECONDS):
                 for path in list(self._held.values()):
                     with suppress(OSError):
-                        os.utime(path)
+                        if self._is_own(path):
+                            os.utime(path)
 
         thread = Thread(target=beat, name="tomoseg-lease", daemon=True)
         thread.start()
@@ -242,6 +250,11 @@ class Leases:
         finally:
             end.set()
             thread.join()
+
+    def _is_own(self, path: Path) -> bool:
+        """Return whether a lease is still this worker's: another command may have removed it, and begun anew."""
+        found = _as_written(path)
+        return found is not None and found[1].get("worker") == self._worker
 
     def _tries(self, name: str, last: Lease) -> int:
         """Count the attempts that were not given back."""
@@ -322,13 +335,27 @@ def _names_in(folder: Path) -> list[str]:
     return []
 
 
-def share(leases: Leases, names: Sequence[str], look_seconds: float | None = None) -> Iterator[str]:
+def state_of(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes if a file is replaced, from the server if it is on NFS; None if it cannot be read."""
+    with suppress(OSError), path.open("rb") as file:
+        state = os.fstat(file.fileno())
+        return state.st_ino, state.st_mtime_ns, state.st_size
+    return None
+
+
+def share(
+    leases: Leases,
+    names: Sequence[str],
+    look_seconds: float | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[str]:
     """Claim cases one after the other, until all have ended, whoever processed them.
 
     Args:
         leases: The leases of the folder.
         names: The names of all cases.
         look_seconds: Seconds between checks of what other workers have done; if omitted, `LOOK_SECONDS`.
+        check: Called before each claim; raises an error if the cases are no longer this worker's to claim.
 
     Yields:
         The name of a case that was claimed; `Leases.end` must be called for it before the next.
@@ -340,19 +367,20 @@ def share(leases: Leases, names: Sequence[str], look_seconds: float | None = Non
     while left:
         ended, mine = leases.ended(), 0
         left = [name for name in left if name not in ended]
-        for name in _claimed(leases, left, look_seconds):
+        for name in _claimed(leases, left, look_seconds, check):
             mine += 1
             yield name
         if left and not mine:
             time.sleep(look_seconds)
 
 
-def _claimed(leases: Leases, names: Sequence[str], look_seconds: float) -> Iterator[str]:
+def _claimed(leases: Leases, names: Sequence[str], look_seconds: float, check: Callable[[], None]) -> Iterator[str]:
     """Yield cases that can be claimed, for up to `look_seconds`; end those that have failed too often."""
     began = time.monotonic()
     for name in names:
         if time.monotonic() - began > look_seconds:
             return
+        check()
         if leases.claim(name):
             yield name
         elif tries := leases.spent(name):

@@ -23,7 +23,7 @@ from tomoseg.cases.answers import attempt
 from tomoseg.cases.work import MOST_TRIES, Case, Done, Waiting, Work
 from tomoseg.errors import ConfigError
 from tomoseg.inference.threads import thread_count
-from tomoseg.limits import OF_WORKERS
+from tomoseg.limits import OF_WORKERS, refuse_hopeless_threads
 
 THREADS = "OMP_NUM_THREADS"
 """Environment variable that sets the number of threads of libraries and of `thread_count`."""
@@ -217,6 +217,7 @@ def _serve(work: Work[Case, Done], pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent handles it
     signal.signal(signal.SIGTERM, _leave)
     logging.getLogger().addHandler(logging.NullHandler())  # otherwise Python prints what libraries log
+    refuse_hopeless_threads()
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent has closed the pipe
         kind, opened = attempt("ready", work.open)
         pipe.send((kind, opened if kind == "error" else opened.about))

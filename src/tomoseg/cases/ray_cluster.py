@@ -24,7 +24,7 @@ from tomoseg.cases.folders import Folders, Seen, seen_by_all
 from tomoseg.cases.processes import THREADS
 from tomoseg.cases.work import MOST_TRIES, Case, Done, Opened, Waiting, Work
 from tomoseg.errors import ConfigError
-from tomoseg.limits import OF_WORKERS
+from tomoseg.limits import OF_WORKERS, refuse_hopeless_threads
 from tomoseg.options import Spread
 from tomoseg.packages import require_installed
 from tomoseg.version import __version__
@@ -52,6 +52,7 @@ class Worker:
             order: The paths that must be seen, and the work, pickled.
         """
         logging.getLogger().addHandler(logging.NullHandler())  # otherwise Python prints what libraries log
+        refuse_hopeless_threads()
         return attempt("ready", partial(self._ready, version, order))
 
     def one(self, case: Any) -> tuple[str, Any]:

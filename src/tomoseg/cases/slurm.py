@@ -129,6 +129,7 @@ class _Watch(Generic[Case, Done]):
                 "end them (scancel), or choose another folder"
             )
         with errors_told(self._folder):
+            (self._folder / ORDER).unlink(missing_ok=True)  # a job of it that is left ends
             self._leases.forget(list(self._numbers))
             for part in (READY, RECORDS):
                 shutil.rmtree(self._folder / part, ignore_errors=True)

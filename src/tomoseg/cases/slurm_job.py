@@ -7,15 +7,17 @@ import socket
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tomoseg.cases.alike import another_version, mismatch_message
 from tomoseg.cases.answers import attempt
 from tomoseg.cases.folders import WORK
-from tomoseg.cases.leases import Leases, share
-from tomoseg.errors import ConfigError
-from tomoseg.files.atomic import errors_told
+from tomoseg.cases.leases import Leases, share, state_of
+from tomoseg.errors import ConfigError, OutputError
+from tomoseg.files.atomic import checked_first, errors_told
+from tomoseg.limits import refuse_hopeless_threads
 from tomoseg.version import __version__
 
 FOLDER = f"{WORK}/slurm"
@@ -36,9 +38,13 @@ class Serving:
         self.output, self.version = output, version
 
     def __call__(self) -> None:
-        """Process cases; an error that does not concern a single case is written for the command to raise."""
+        """Process cases; an error that does not concern a single case is written for the command to raise.
+
+        It ends quietly if another command has begun in the folder, as it may while this job is stopped.
+        """
+        refuse_hopeless_threads()
         kind, what = attempt("done", self._serve)
-        if kind == "error":
+        if kind == "error" and not isinstance(what, _ReplacedError):
             write(self.output / FOLDER / ERROR, pickle.dumps(what))
 
     def checkpoint(self) -> Any:
@@ -51,6 +57,7 @@ class Serving:
         if self.version != __version__:
             raise ConfigError(another_version(self.version, f"{__version__} on {socket.gethostname()}"))
         folder, leases = self.output / FOLDER, Leases(self.output)
+        check = partial(_refuse_replaced, folder / ORDER, state_of(folder / ORDER))
         seen, work, cases = pickle.loads((folder / ORDER).read_bytes())  # noqa: S301  # our own data
         seen.check()
         opened = work.open()
@@ -59,12 +66,28 @@ class Serving:
         of_name = dict(zip(names, cases, strict=True))
         try:
             with leases.kept():
-                for name in share(leases, names):
-                    record = opened.one(of_name[name])
+                for name in share(leases, names, check=check):
+                    with checked_first(check):
+                        record = opened.one(of_name[name])
+                    check()
                     write(folder / RECORDS / name, pickle.dumps(record))
                     leases.end(name, {"error": getattr(record, "error", None)})
         finally:
             leases.close()
+
+
+class _ReplacedError(OutputError):
+    """Another command has begun in the folder."""
+
+
+def _refuse_replaced(order: Path, state: tuple[int, int, int] | None) -> None:
+    """Refuse to go on with the cases of an order that has ended, or that another command has replaced.
+
+    Raises:
+        _ReplacedError: If it has.
+    """
+    if state_of(order) != state:
+        raise _ReplacedError(f"{order}: expected the cases of one command, got those of another; end this job")
 
 
 def names_of(cases: Sequence[Any]) -> list[str]:

@@ -54,8 +54,10 @@ def _main(given: Sequence[str], *, is_process: bool) -> int:
     if given and given[0] in COMMANDS:
         if is_process:
             from tomoseg.cli.libraries import silence_libraries
+            from tomoseg.limits import refuse_hopeless_threads
 
             silence_libraries()
+            refuse_hopeless_threads()
         try:
             from tomoseg.cli.running import run
         except Exception as error:

@@ -12,7 +12,7 @@ import re
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -26,6 +26,41 @@ def aside_of(path: Path) -> Path:
     """Return a new temporary name beside a path."""
     start = os.fsencode(path.name)[: 255 - _BYTES].decode("utf-8", "ignore")
     return path.with_name(f".{start}.{uuid.uuid4().hex[:12]}.part")
+
+
+@contextlib.contextmanager
+def made_aside(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """Make a temporary file or folder beside a path, locked while the block runs, and remove it if it is left then.
+
+    The first time that this process writes into a folder, what killed ones left in it is removed. A process that does
+    so may find ours before it is locked, and remove it; then another one is made.
+
+    Args:
+        path: The path that it lies beside, in an existing folder.
+        make: Makes an empty file or folder.
+    """
+    _tidy(path.parent.absolute())
+    while True:
+        aside = aside_of(path)
+        try:
+            make(aside)
+            with locked(aside) as is_ours:
+                if is_ours is not False and aside.exists():
+                    yield aside
+                    return
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
+
+
+_tidied: set[Path] = set()
+
+
+def _tidy(folder: Path) -> None:
+    if folder not in _tidied and not any(map(_becomes, folder.parts)):
+        _tidied.add(folder)
+        remove_left_overs(folder)
 
 
 @contextlib.contextmanager

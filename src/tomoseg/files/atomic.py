@@ -12,12 +12,13 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Literal
 
 from tomoseg.errors import OutputError
-from tomoseg.files.asides import aside_of, locked
+from tomoseg.files.asides import aside_of, made_aside
 from tomoseg.files.stores.addresses import in_urls
 from tomoseg.files.stores.upload import remove_objects, upload
 
@@ -37,6 +38,27 @@ ADVICE = {
     errno.ELOOP: "choose another folder: a link points to itself",
 }
 """Advice by the number of an error in writing."""
+
+_CHECKS: ContextVar[tuple[Callable[[], None], ...]] = ContextVar("_CHECKS", default=())
+
+
+@contextlib.contextmanager
+def checked_first(check: Callable[[], None]) -> Iterator[None]:
+    """Run a check immediately before each change of a visible file that this thread makes in the block.
+
+    Args:
+        check: Raises an `OutputError` if the change must not be made.
+    """
+    token = _CHECKS.set((*_CHECKS.get(), check))
+    try:
+        yield
+    finally:
+        _CHECKS.reset(token)
+
+
+def _check() -> None:
+    for check in _CHECKS.get():
+        check()
 
 
 @contextlib.contextmanager
@@ -66,18 +88,13 @@ def whole_file(path: Path) -> Iterator[Path]:
     refuse_other_than_file(path)
     with errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = aside_of(path)
-        try:
-            aside.touch()
-            with locked(aside):
-                yield aside
-                _flush(aside)
-                upload({path: aside})
-                aside.replace(path)
-                _flush_folder(path.parent)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
+        with made_aside(path, Path.touch) as aside:
+            yield aside
+            _flush(aside)
+            _check()
+            upload({path: aside})
+            aside.replace(path)
+            _flush_folder(path.parent)
 
 
 def write_whole_text(path: Path, text: str) -> None:
@@ -116,6 +133,7 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             yield aside
             _flush_all(aside)
             files = {path / file.relative_to(aside): file for file in sorted(_files_in(aside), key=_is_record)}
+            _check()
             if replace and path.exists():
                 former = aside_of(path)
                 remove_objects(file for file in _files_in(path) if file not in files or _is_record(file))
@@ -137,13 +155,8 @@ def folder_aside(path: Path) -> Iterator[Path]:
     Args:
         path: The path that it lies beside, in an existing folder.
     """
-    aside = aside_of(path)
-    aside.mkdir()
-    try:
-        with locked(aside):
-            yield aside
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with made_aside(path, Path.mkdir) as aside:
+        yield aside
 
 
 def refuse_other_than_file(path: Path) -> None:
@@ -175,6 +188,7 @@ def remove_file(path: Path) -> None:
     Raises:
         OutputError: If the folder cannot be written to, or the like.
     """
+    _check()
     with errors_told(path):
         path.unlink(missing_ok=True)
         remove_objects([path])
@@ -199,12 +213,14 @@ def _is_record(path: Path) -> bool:
 
 
 def _move_into_place(aside: Path, path: Path) -> None:
+    _check()
     if not path.exists():
         aside.rename(path)
     else:
         for file in _files_in(aside):
             target = path / file.relative_to(aside)
             target.parent.mkdir(parents=True, exist_ok=True)
+            _check()
             file.replace(target)
         _flush_folder(path)
     _flush_folder(path.parent)

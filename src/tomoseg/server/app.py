@@ -18,6 +18,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tomoseg.errors import TomosegError
+from tomoseg.limits import refusal
 from tomoseg.server.refusals import answer_of
 from tomoseg.version import __version__
 
@@ -110,6 +111,8 @@ def create_app(
     app.add_exception_handler(OSError, _told_of_system)
     app.add_exception_handler(sqlite3.OperationalError, _told_of_system)
     app.add_exception_handler(HTTPException, _told_of_http)
+    app.add_exception_handler(MemoryError, _told_of_too_little)
+    app.add_exception_handler(RuntimeError, _told_of_too_little)
     app.add_exception_handler(Exception, _told_of_fault)
     app.add_exception_handler(RequestValidationError, _told_of_validation)
     if page is not None and page.is_dir():
@@ -133,6 +136,18 @@ async def _told_of_system(request: Request, error: Exception) -> JSONResponse:
     got = getattr(error, "strerror", None) or error
     text = f"expected to write into the server's folder, got: {got}; check that folder"
     return JSONResponse(answer_of(text), HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+async def _told_of_too_little(request: Request, error: Exception) -> JSONResponse:
+    """Answer that the server has no memory or no thread left.
+
+    Raises:
+        Exception: Any other error.
+    """
+    told = refusal(error)
+    if told is None:
+        raise error
+    return JSONResponse(answer_of(told), HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 async def _told_of_fault(request: Request, error: Exception) -> JSONResponse:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import uvicorn
+from anyio import to_thread
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
@@ -131,7 +132,13 @@ def make_app(settings: ServerSettings, routers: Sequence[APIRouter] = (), page: 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        supervisor.start()
+        try:
+            await to_thread.run_sync(int)  # requests are answered in threads: without one, it ends now
+            supervisor.start()
+        except Exception as error:
+            app.state.refused = error
+            service.database.close()
+            raise
         service.trainer.recall()
         try:
             async with service.watch.running():
@@ -166,6 +173,10 @@ def serve(app: FastAPI, listening: socket.socket, on_ready: Callable[[], None] =
         app: The application.
         listening: The listening socket.
         on_ready: Called once it is ready.
+
+    Raises:
+        Exception: What its start failed with.
+        SystemExit: If uvicorn cannot start for another reason.
     """
     log_no_values()
     config = uvicorn.Config(
@@ -179,8 +190,14 @@ def serve(app: FastAPI, listening: socket.socket, on_ready: Callable[[], None] =
         timeout_graceful_shutdown=3,
     )
     server = _Server(config, on_ready)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run([listening])
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run([listening])
+    except SystemExit:  # uvicorn has logged the error, and ends the process
+        refused: Exception | None = getattr(app.state, "refused", None)
+        if refused is None:
+            raise
+        raise refused from None
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import Any
 from tomoseg.config import TRAIN_PRESETS, PreprocessConfig, TrainConfig
 from tomoseg.datasets.layouts import find_dataset
 from tomoseg.errors import DatasetError, TomosegError, counted
+from tomoseg.limits import refuse_hopeless_threads
 from tomoseg.models.views import load_for_view, record_of
 from tomoseg.server.training_task import RUN, Task
 from tomoseg.server.worker import end_with_the_server
@@ -111,6 +112,7 @@ def main(argv: list[str]) -> int:
     Args:
         argv: The task as JSON.
     """
+    refuse_hopeless_threads()
     threading.Thread(target=end_with_the_server, daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(NICENESS)

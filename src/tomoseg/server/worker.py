@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tomoseg.errors import TomosegError
-from tomoseg.limits import refusal
+from tomoseg.limits import refusal, refuse_hopeless_threads
 from tomoseg.options import Compute, PredictOptions
 from tomoseg.server.database import Database
 from tomoseg.server.jobs import JobStore, Role, unforeseen
@@ -231,6 +231,7 @@ def main(argv: list[str]) -> NoReturn:
     Args:
         argv: Its settings as JSON.
     """
+    refuse_hopeless_threads()
     threading.Thread(target=end_with_the_server, daemon=True).start()
     Worker(WorkerSettings(**json.loads(argv[0]))).run()
 

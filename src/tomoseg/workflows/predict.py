@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from tomoseg.cases.run import run_cases
 from tomoseg.checks.scan import refuse_warnings
 from tomoseg.errors import TomosegError
 from tomoseg.files.asides import remove_left_overs
-from tomoseg.files.atomic import remove_file
+from tomoseg.files.atomic import checked_first, remove_file
 from tomoseg.files.dicom.made_by import MadeBy
 from tomoseg.files.no_scan import refuse_known, refuse_map
 from tomoseg.files.outputs import begin_folder, check_place
@@ -39,6 +39,8 @@ from tomoseg.workflows.prediction_record import (
     manifest_path,
     record_of,
     record_path,
+    record_text,
+    refuse_newer,
     write_failure,
     write_manifest,
     write_record,
@@ -54,7 +56,7 @@ from tomoseg.workflows.results import (
     write_statistics,
 )
 from tomoseg.workflows.scans import FoundScans, Scan, find_scans
-from tomoseg.workflows.sharing import check_can_share, share_scans
+from tomoseg.workflows.sharing import Unreplaced, check_can_share, share_scans
 from tomoseg.workflows.triage import triage_path, write_triage
 
 
@@ -126,11 +128,12 @@ def _tell_of_all(
 ) -> None:
     """Write the outcomes of many scans, and remove what workers that died meanwhile left of theirs."""
     remove_left_overs(output)
-    write_manifest(results, of_all, manifest_path(output, options.part), found.reasons())
-    if options.triage:
-        write_triage(results, triage_path(output, options.part))
-    if options.statistics:
-        write_cohort_statistics(results, cohort_statistics_path(output, options.part))
+    with checked_first(Unreplaced(output, of_all, options)) if options.join else nullcontext():
+        write_manifest(results, of_all, manifest_path(output, options.part), found.reasons())
+        if options.triage:
+            write_triage(results, triage_path(output, options.part))
+        if options.statistics:
+            write_cohort_statistics(results, cohort_statistics_path(output, options.part))
 
 
 def _done_by(
@@ -256,6 +259,7 @@ class _ScanInProgress:
         asked: The settings that its result depends on.
         notices: Notices so far.
         not_written: Formats that the scan cannot have, with the reason.
+        known: The record of an earlier result, when the scan was begun.
         done: The outcome once it was done before, has failed, or is written; else None.
     """
 
@@ -264,11 +268,20 @@ class _ScanInProgress:
     asked: dict[str, Any] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
     not_written: dict[str, str] = field(default_factory=dict)
+    known: str | None = None
     done: ScanDone | None = None
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Turn errors in the block into a failure of this scan."""
+        """Turn errors in the block into a failure of this scan, and write nothing over a newer result of it."""
+        with checked_first(self._refuse_newer), self._failing():
+            yield
+
+    def _refuse_newer(self) -> None:
+        refuse_newer(self.scan, self.asked, self.known)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
         try:
             yield
         except (TomosegError, PermissionError) as error:
@@ -299,7 +312,7 @@ def _read(course: _ScanInProgress, batch: _Batch) -> Volume | None:
     """Read the scan; None if it was done before or failed."""
     scan, options = course.scan, batch.options
     source = scan.source()
-    course.asked = asked_of(scan, source, options) | batch.of_all
+    course.asked, course.known = asked_of(scan, source, options) | batch.of_all, record_text(scan)
     course.done = done_before(scan, course.asked)
     if course.done is not None:
         return None

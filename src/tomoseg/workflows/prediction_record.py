@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -224,6 +224,45 @@ def done_before(scan: Scan, asked: dict[str, Any]) -> ScanDone | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return ScanDone(scan, error, warnings, True, record) if same and whole else None
+
+
+def refuse_newer(scan: Scan, asked: Mapping[str, Any], known: str | None) -> None:
+    """Refuse to write over a result that another command with other settings has written since a scan was begun.
+
+    That happens if this process was stopped meanwhile, or if both run at once.
+
+    Args:
+        scan: The scan.
+        asked: The settings that its result depends on.
+        known: The record, from `record_text`, when the scan was begun.
+
+    Raises:
+        OutputError: If there is one.
+    """
+    now = record_text(scan)
+    if now is None or now == known or _is_of(now, asked):
+        return
+    raise OutputError(
+        f"{record_path(scan)}: expected no newer result, got one that another command with other options has written "
+        "since this one began; it is kept; write each into a folder of its own"
+    )
+
+
+def record_text(scan: Scan) -> str | None:
+    """Return the record of a scan as it is written; None if there is none."""
+    try:
+        return record_path(scan).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+
+
+def _is_of(text: str, asked: Mapping[str, Any]) -> bool:
+    """Return whether a record is of the same settings."""
+    try:
+        record = json.loads(text)
+        return all(record[key] == value for key, value in asked.items())
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def record_of(

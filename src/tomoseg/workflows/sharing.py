@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.cases.alike import mismatch_message
-from tomoseg.cases.leases import DONE, FAILED, JOB, Leases, share
+from tomoseg.cases.leases import DONE, FAILED, JOB, Leases, share, state_of
 from tomoseg.cases.work import Opened
-from tomoseg.errors import ConfigError, InputError
-from tomoseg.files.atomic import write_whole_text
+from tomoseg.errors import ConfigError, InputError, OutputError
+from tomoseg.files.atomic import checked_first, write_whole_text
 from tomoseg.notices import Notice
 from tomoseg.options import PredictOptions
 from tomoseg.settings import deciding
@@ -67,9 +67,10 @@ def share_scans(
 
     Raises:
         ConfigError: If others are at work there with other settings.
-        OutputError: If the folder cannot be written to.
+        OutputError: If the folder cannot be written to, or another command has begun there since.
     """
-    asked = {**opened.about, "options": deciding(options)}
+    check_unreplaced = Unreplaced(output, opened.about, options)
+    asked = check_unreplaced.asked
     leases = Leases(output, _mark(asked))
     numbers = {scan.name: number for number, scan in enumerate(scans)}
     ours: set[str] = set()
@@ -77,13 +78,17 @@ def share_scans(
         _agree(leases, asked, list(numbers))
         on_ready(opened.about)
         with leases.kept():
-            for name in share(leases, list(numbers)):
+            for name in share(leases, list(numbers), check=check_unreplaced):
                 if not ours:
                     _refuse_unlike(leases)
-                done = opened.one(scans[numbers[name]])
-                leases.end(name, _end_of(done))
+                with checked_first(check_unreplaced):
+                    done = opened.one(scans[numbers[name]])
+                end = _end_of(done)
+                check_unreplaced()
+                leases.end(name, end)
                 ours.add(name)
                 yield numbers[name], done
+        check_unreplaced()
     finally:
         leases.close()
     for name, number in numbers.items():
@@ -99,7 +104,7 @@ def _agree(leases: Leases, asked: dict[str, Any], names: list[str]) -> None:
         OutputError: If the folder cannot be written to.
     """
     before, path = _job(leases), leases.folder / JOB
-    now = json.loads(json.dumps({"asked": asked, "scans": names}))  # as it is read back
+    now: dict[str, Any] = {"asked": asked, "scans": names}
     is_at_work = bool(leases.at_work())
     if before is not None and before["asked"] != now["asked"] and is_at_work:
         raise ConfigError(mismatch_message(before["asked"], now["asked"]))
@@ -109,6 +114,40 @@ def _agree(leases: Leases, asked: dict[str, Any], names: list[str]) -> None:
             leases.forget(before["scans"])  # each is checked again; unchanged results are kept
     if before != now:
         write_whole_text(path, json.dumps(now))
+
+
+class Unreplaced:
+    """Check that no command with other settings has begun in a folder, as one may while this process is stopped.
+
+    Args:
+        output: The folder of all results, which workers share.
+        about: The settings that every result of this worker depends on.
+        options: Its options.
+    """
+
+    def __init__(self, output: Path, about: Mapping[str, Any], options: PredictOptions) -> None:
+        self.output = output
+        self.asked: dict[str, Any] = json.loads(json.dumps({**about, "options": deciding(options)}))  # as read back
+        self._seen: tuple[int, int, int] | None = None
+
+    def __call__(self) -> None:
+        """Refuse to go on if one has.
+
+        Raises:
+            OutputError: If one has.
+        """
+        leases = Leases(self.output)
+        state = state_of(leases.folder / JOB)
+        if state is None or state == self._seen:  # it is read once only: it may list many scans
+            return
+        job = _job(leases)
+        if job is not None and job["asked"] != self.asked:
+            raise OutputError(
+                f"{self.output}: expected to go on with the scans of this command, got a folder in which another one "
+                "with other options began while this worker did not answer (stopped, or its machine asleep); its "
+                "results are kept; for those of this command, choose another folder"
+            )
+        self._seen = state
 
 
 def _mark(asked: Mapping[str, Any]) -> str:
@@ -122,7 +161,7 @@ def _refuse_unlike(leases: Leases) -> None:
     Raises:
         ConfigError: If there is one.
     """
-    if any(one.mark != leases.mark for one in leases.at_work()):
+    if any(one.mark and one.mark != leases.mark for one in leases.at_work()):  # who is still writing looks after us
         raise ConfigError(
             "expected all workers to compute alike, got one that began at the same time with other options, another "
             "engine or another version of tomoseg; give all of them the same command, and name what computes by "
