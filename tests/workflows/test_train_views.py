@@ -79,6 +79,16 @@ def test_a_dataset_is_turned_voxel_by_voxel(tmp_path):
     assert of_turned.tissue_hu == of_scans.tissue_hu  # in the same axial slices, as predict measures them
 
 
+def test_what_a_killed_command_left_among_turned_cases_goes(tmp_path):
+    """In a subfolder of the output, which is looked into when this process first writes there."""
+    data = make_dataset(tmp_path / "axial")
+    cases = tmp_path / "coronal" / "cases"
+    for name in (".a.0123456789ab.part", ".mine.part"):
+        (cases / name).mkdir(parents=True)
+    turn(data, "coronal", tmp_path / "coronal")
+    assert {path.name for path in cases.iterdir()} == {case.name for case in data.cases} | {".mine.part"}
+
+
 def test_turned_cases_are_kept_until_the_arrays_change(tmp_path):
     data = make_dataset(tmp_path / "axial")
     turn(data, "coronal", tmp_path / "coronal")
