@@ -120,7 +120,7 @@ def way_of_a_scan() -> Figure:
             "2  on the network's grid: 4 mm, the body's box",
             take_plane(window_to_grey(on_grid, WINDOW_HU), "axial", deep),
         ),
-        ("3  the network: a probability a structure (liver)", take_plane(probability, "axial", k)),
+        ("3  the network: a probability per structure (liver)", take_plane(probability, "axial", k)),
         ("4  decided on the scan's own voxels, and written", _overlaid(volume, found, k)),
     )
     figure, row = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
@@ -185,7 +185,7 @@ def way_of_a_slice() -> Figure:
         (0.6, "3  masks, changed alike; packed, eight to a byte"),
     ):
         figure.text(x, 0.96, text, size=9)
-    figure.text(0.505, 0.5, "network:\na logit a structure\nand pixel", size=9)
+    figure.text(0.505, 0.5, "network:\none logit per\nstructure\nand pixel", size=9)
     figure.text(0.81, 0.5, "loss: only of\nstructures that\nare annotated", size=9)
     return figure
 
@@ -195,7 +195,7 @@ def _shown(array: np.ndarray) -> np.ndarray:
 
 
 def _numbers(packed: np.ndarray) -> np.ndarray:
-    """A colour's number a structure, masked where there is none."""
+    """The number of a colour per structure, masked where there is none."""
     values = np.zeros(packed.shape[1:])
     for channel in range(117):
         values[mask_in(packed[channel // 8], channel)] = 1 + channel % 19

@@ -24,10 +24,10 @@ def test_what_nobody_translated_is_english():
 
 def test_french_counts_none_as_one_and_english_does_not():
     asked = [(count, lang) for lang in ("en", "fr") for count in (0, 1, 2)]
-    said = [say_many(count, "1 epoch in {minutes} minutes", "{count} epochs in {minutes} minutes", lang, minutes=9)
+    said = [say_many(count, "1 epoch in {minutes} min", "{count} epochs in {minutes} min", lang, minutes=9)
             for count, lang in asked]  # fmt: skip
-    english = ["0 epochs in 9 minutes", "1 epoch in 9 minutes", "2 epochs in 9 minutes"]
-    assert said == [*english, "0 époque en 9 minutes", "1 époque en 9 minutes", "2 époques en 9 minutes"]
+    english = ["0 epochs in 9 min", "1 epoch in 9 min", "2 epochs in 9 min"]
+    assert said == [*english, "0 époque en 9 min", "1 époque en 9 min", "2 époques en 9 min"]
 
 
 @pytest.mark.usefixtures("_in_french")

@@ -53,7 +53,7 @@ def read(history, tmp_path, *, curves=True):
 
 def test_it_says_what_was_reached(tmp_path):
     page = read(HISTORY, tmp_path)
-    assert "3 epochs in 3.5 minutes; best validation Dice 0.9500, after epoch 2" in page.texts
+    assert "3 epochs in 3.5 min · best validation Dice 0.9500, after epoch 2" in page.texts
     rows = page.texts[page.texts.index("organs") :]
     assert rows[: rows.index("Settings")] == ["organs", "liver", "0.975", "spleen", "0.925", "other", "a<b", "–"]
     assert page.texts[page.texts.index("cases") + 1] == "12"
@@ -75,7 +75,7 @@ def test_a_name_that_is_no_utf8_is_written_as_an_escape(tmp_path):
 @pytest.mark.parametrize("curves", [True, False])
 def test_a_run_without_validation(tmp_path, curves):
     page = read([{"epoch": 1, "minutes": 1.0, "train_loss": 1.0}], tmp_path, curves=curves)
-    assert "1 epoch in 1.0 minutes" in page.texts
+    assert "1 epoch in 1.0 min" in page.texts
     assert "organs" not in page.texts
     assert len(page.pictures) == curves
 

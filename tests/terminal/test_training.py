@@ -33,7 +33,7 @@ def test_the_line_of_an_epoch(capsys, more, line):
 
 
 def test_without_a_terminal_it_begins_with_what_is_trained_and_draws_nothing(capsys):
-    facts = {"training cases": 10, "validation cases": 2, "structures": 7, "parameters": "1,234", "dataset": "here"}
+    facts = {"training cases": 10, "validation cases": 2, "structures": 7, "parameters": 1234, "dataset": "here"}
     with watch(lambda: False) as listener:
         listener.on_stage("loading PyTorch")
         listener.on_begin(Beginning(facts, {}, [{"epoch": 1}], "30 min"))

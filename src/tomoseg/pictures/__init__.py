@@ -1,1 +1,1 @@
-"""Training curves, four-panel figures, preview sheets."""
+"""Training curves, four-panel figures, preview sheets, and the pages of reports."""

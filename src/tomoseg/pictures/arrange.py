@@ -6,26 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LEAST_ASPECT, MOST_ASPECT = 0.3, 1.8
-"""Limits of the aspect ratio, width / height, of a picture's place; more extreme pictures do not fill theirs."""
+"""Limits of the aspect ratio (width / height) of a place; a more extreme picture does not fill its place."""
 
 CAPTION, GAP = 26, 8
 """Pixels above each picture, and between pictures."""
 
 _TALLEST_ROW = 900
 _ROOM, _LEAST_HEIGHT = 20, 76
-"""Pixels above and below a strip for its marks, and its least height with them."""
+"""Space in pixels above and below a strip for its marks, and the least height of a strip with this space."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Place of a picture, in pixels from the sheet's top left; its caption is above it.
+    """Place of a picture, in pixels from the top left corner of the sheet; the caption is above the place.
 
     Attributes:
-        left: Left edge of the picture.
-        top: Top edge of the picture.
-        width: Width of the picture.
-        height: Height, including the free space above and below.
-        room: Free space above, and below, the picture.
+        left: Left edge of the place.
+        top: Top edge of the place.
+        width: Width of the place.
+        height: Height of the place, including the free space above and below the picture.
+        room: Height of the free space above the picture, and of that below it.
     """
 
     left: float
@@ -52,6 +52,9 @@ def arrange(planes: Sequence[float], axials: Sequence[float], top: float, left: 
         top: Top edge in pixels.
         left: Left edge in pixels.
         width: Available width in pixels.
+
+    Returns:
+        The places of `planes`, then those of `axials`.
     """
     if min(planes[1:]) <= MOST_ASPECT:
         first = _row([clipped(aspect) for aspect in planes], top, left, width)

@@ -1,4 +1,4 @@
-"""Basics of all pictures: display orientation, grey values, colours, and a sheet to draw on.
+"""What all pictures are made with: display orientation, grey values, colours, and a sheet to draw on.
 
 Display convention: radiological. The viewer looks at an axial slice from the feet (the patient's right on the
 image's left, anterior up), at a coronal slice from the front (right on the left, superior up) and at a sagittal
@@ -42,14 +42,14 @@ Colour = tuple[int, int, int]
 
 DPI = 100
 FONT = "DejaVu Sans"
-"""Bundled with matplotlib, so that pictures look the same everywhere."""
+"""A font that matplotlib includes, so that pictures look the same everywhere."""
 
 BACKGROUND = "#101214"
 BRIGHT = "#f2f2f2"
 DIM = "#a8adb3"
 
 NORMAL_AXIS: dict[Plane, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
-"""Array axis perpendicular to each plane."""
+"""Array axis that is perpendicular to each plane."""
 
 EDGE_MARKS: dict[Plane, tuple[EdgeMark, EdgeMark, EdgeMark, EdgeMark]] = {
     "axial": ("R", "L", "A", "P"),
@@ -59,7 +59,7 @@ EDGE_MARKS: dict[Plane, tuple[EdgeMark, EdgeMark, EdgeMark, EdgeMark]] = {
 """Sides of the patient at the left, right, top and bottom of a displayed plane."""
 
 BODY_HU = -500
-"""HU above which a voxel is not air."""
+"""Voxels above this HU are not air."""
 
 _LEAST_HEIGHT_PX = 70
 _SCALE_BARS_MM = (5, 10, 20, 50, 100, 200)
@@ -116,7 +116,11 @@ def palette(labels: LabelSet) -> UInt8[np.ndarray, "n 3"]:
 
 
 def content_box(mask: Bool[np.ndarray, "*shape"], margin: Sequence[int]) -> tuple[slice, ...]:
-    """Return the bounding box of a mask plus a margin in voxels per axis; the whole array if the mask is empty.
+    """Return the bounding box of a mask plus a margin; the whole array if the mask is empty.
+
+    Args:
+        mask: The mask.
+        margin: Voxels to add on both sides of each axis, as far as the array reaches.
 
     Example:
         >>> content_box(np.array([0, 0, 0, 1, 0, 0], bool), (1,))
@@ -135,8 +139,8 @@ class DisplayedImage:
     """One displayed image, with axes in millimetres, rows from the top and columns from the left.
 
     Attributes:
-        axes: Matplotlib axes that it is drawn in.
-        spacing_mm: Pixel width and height.
+        axes: Matplotlib axes that the image is drawn in.
+        spacing_mm: Width and height of a pixel.
     """
 
     axes: Axes
@@ -194,7 +198,7 @@ class DisplayedImage:
             self.axes.add_artist(area)
 
     def widen(self, share: float) -> None:
-        """Leave room above and below the picture for its marks, as a fraction of its width."""
+        """Leave space above and below the picture for its marks, each a fraction `share` of the picture's width."""
         (left, right), (bottom, top) = self.axes.get_xlim(), self.axes.get_ylim()
         room = share * (right - left)
         self.axes.set_ylim(bottom + room, top - room)
@@ -206,7 +210,7 @@ class DisplayedImage:
         return bool(self.axes.get_window_extent().height < _LEAST_HEIGHT_PX)
 
     def marks(self, plane: Plane, size_px: float = 15, lang: Language = "en") -> None:
-        """Write the patient's side at each edge; only left and right on a flat picture."""
+        """Write the patient's side at each edge; on a flat picture only at the left and right edges."""
         places = (
             (0.015, 0.5, "left", "center"),
             (0.985, 0.5, "right", "center"),
@@ -218,7 +222,7 @@ class DisplayedImage:
                 self.note(x, y, say(mark, lang), size_px, ha=across, va=up, weight="bold")
 
     def note(self, x: float, y: float, text: str, size_px: float, **style: Any) -> None:
-        """Write over the picture at `x` and `y`, from 0 to 1 from its lower left corner."""
+        """Write over the picture at `x` and `y`, which run from 0 to 1 from the lower left corner of the picture."""
         self.axes.text(
             x,
             y,
@@ -233,7 +237,7 @@ class DisplayedImage:
         )
 
     def scale_bar(self) -> None:
-        """Draw a bar of a round length, up to a third of the picture's width, at its lower right, if there is room."""
+        """Draw a scale bar at the lower right if there is room: a round length up to a third of the picture's width."""
         (left, right), (bottom, top) = self.axes.get_xlim(), self.axes.get_ylim()
         length = max((bar for bar in _SCALE_BARS_MM if bar <= (right - left) / 3), default=None)
         if length is None or self.is_flat:
@@ -255,9 +259,9 @@ class Sheet:
     """A figure measured in pixels from its top left corner.
 
     Args:
-        width: Pixels.
-        height: Pixels.
-        background: Its colour.
+        width: Width in pixels.
+        height: Height in pixels.
+        background: Colour of the background.
     """
 
     def __init__(self, width: int, height: int, background: str = BACKGROUND) -> None:
@@ -266,7 +270,7 @@ class Sheet:
         self._canvas = FigureCanvasAgg(self.figure)
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        """Add axes in a rectangle of the sheet."""
+        """Add axes in a rectangle of the sheet, given in pixels."""
         bottom = self.height - top - height
         return self.figure.add_axes(
             (left / self.width, bottom / self.height, width / self.width, height / self.height),
@@ -276,7 +280,7 @@ class Sheet:
     def view(
         self, left: float, top: float, width: float, height: float, spacing_mm: tuple[float, float]
     ) -> DisplayedImage:
-        """Add a picture, as large as fits into the rectangle."""
+        """Add a picture that is as large as fits into the rectangle, given in pixels."""
         axes = self.axes(left, top, width, height)
         axes.set_axis_off()
         axes.set_anchor("N")
@@ -298,7 +302,7 @@ class Sheet:
         )
 
     def swatch(self, left: float, top: float, size: float, colour: Colour, *, filled: bool = True) -> None:
-        """Draw a small square with a thin border; or, if not filled, the border alone in the colour."""
+        """Draw a small square with a thin border or, if it is not filled, only the border in the colour."""
         square = Rectangle(
             (left / self.width, 1 - (top + size) / self.height),
             size / self.width,
@@ -327,7 +331,7 @@ class Sheet:
 
 
 def drawable(text: str, longest: int = 90) -> str:
-    """Make a text drawable on one line: unknown characters become `?`, a long text is shortened in the middle."""
+    """Make a text drawable on one line: characters that the font lacks become `?`, a long text loses its middle."""
     font = get_font(findfont(FONT))
     line = " ".join(text.split())
     line = "".join(c if font.get_char_index(ord(c)) else "?" for c in line)

@@ -18,7 +18,7 @@ from tomoseg.pictures.structure_names import readable
 from tomoseg.settings import Language
 
 Pictures = Mapping[tuple[str, str | None], bytes]
-"""PNG by case and structure of a finding; a structure of None means the scan alone."""
+"""PNG by case and structure of a finding; a structure of None means that the finding concerns the scan."""
 
 
 def write_check_page(
@@ -35,8 +35,8 @@ def write_check_page(
         report: The findings.
         name: Name of the dataset.
         path: The HTML file to write.
-        pictures: Pictures of the findings.
-        most: Largest number of findings that were drawn, the first ones; if omitted, all.
+        pictures: Pictures of the findings; if omitted, none.
+        most: Number of findings that were drawn at most, the first ones; if omitted, all were drawn.
         lang: Language of the page; if omitted, this process's.
 
     Raises:

@@ -23,11 +23,13 @@ from tomoseg.settings import Language
 from tomoseg.volume import Volume
 
 COLOURS = ((244, 40, 60), (60, 130, 255), (60, 200, 90), (250, 190, 40))
-"""Colours of the finding's structure, and of others that it names."""
+"""Colours of the structure that the finding concerns, and of the others that it names."""
 
 _WINDOW_HU = (-200.0, 300.0)
 _WIDTH, _GAP, _TITLE, _LONGEST = 640, 8, 22, 70
 _HEIGHT, _MARGIN_MM = 320, 10.0
+_CHARACTER = 7.0
+"""Mean width in pixels of a character of the names."""
 
 
 def draw_finding(
@@ -41,10 +43,10 @@ def draw_finding(
 
     Args:
         volume: The scan.
-        masks: Masks on its grid by name, up to four, that of the structure itself first. Without any, the slices are
-            those in the middle of the scan.
+        masks: Up to four masks on the scan's grid by the name of the structure, that of the finding first. Without
+            masks, the slices are those in the middle of the scan.
         through: Mask whose largest area the slices show; if omitted, the first of the masks.
-        title: Title line.
+        title: Title line; empty for none.
         lang: Language of the names and marks; if omitted, this process's.
     """
     language = lang or spoken()
@@ -83,8 +85,10 @@ def _largest(mask: Bool[np.ndarray, "x y z"], axis: int) -> int:
 
 
 def _write_names(sheet: Sheet, names: list[str], top: int) -> None:
-    """Write the names side by side, each with its colour."""
-    wide = _WIDTH / max(len(names), 1)
-    for number, name in enumerate(names):
-        sheet.swatch(number * wide + 4, top + 6, 10, COLOURS[number])
-        sheet.text(number * wide + 20, top + 11, name, 12, BRIGHT, longest=int(wide / 8))
+    """Write the names close together, each with its colour: they are those of both slices."""
+    room = int(_WIDTH / max(len(names), 1) / _CHARACTER) - 4
+    left = 4.0
+    for name, colour in zip(names, COLOURS, strict=False):
+        sheet.swatch(left, top + 6, 10, colour)
+        sheet.text(left + 16, top + 11, name, 12, BRIGHT, longest=room)
+        left += 16 + (min(len(name), room) + 2) * _CHARACTER

@@ -10,20 +10,22 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from tomoseg.errors import InputError
-from tomoseg.language.words import later, number, say
+from tomoseg.language.words import later, number, pointed, say
 from tomoseg.pictures.canvas import FONT, Sheet
 from tomoseg.settings import Language
 
 NUMBERS = ("train_loss", "validation_loss", "validation_dice", "learning_rate", "minutes")
-"""Measured values of an epoch; null or absent where not measured."""
+"""Measured values of an epoch; null or absent if not measured."""
 
 _INK, _GRID = "#222222", "#dddddd"
 _TRAINING, _VALIDATION, _DICE, _RATE = "#1f6fb4", "#d9541e", "#2a8a4a", "#6b4ea0"
 _LOG_SPAN = 1e4
 """Largest ratio of learning rates shown; a cosine schedule ends at 0, which a logarithmic axis cannot show."""
+
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _GAP = 1600, 480, 80, 56, 64, 84
 
@@ -93,7 +95,7 @@ def best_epoch(epochs: np.ndarray, dice: Float[np.ndarray, "n"]) -> tuple[int, f
 
 
 def _parse(line: bytes) -> tuple[str | None, dict[str, Any]]:
-    """Parse a line; return what is wrong with it, None if nothing is, and the record."""
+    """Parse a line; return what is wrong with it (None if nothing is), and the record."""
     try:
         record = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -109,7 +111,7 @@ def _parse(line: bytes) -> tuple[str | None, dict[str, Any]]:
 
 
 def _number(value: float | None) -> float:
-    """Return a value as float; NaN, a gap, if it was not measured or is infinite."""
+    """Return a value as float; NaN, which leaves a gap, if it was not measured or is infinite."""
     return float(value) if value is not None and np.isfinite(value) else float("nan")
 
 
@@ -122,7 +124,7 @@ def _plot(sheet: Sheet, position: int, title: str, lang: Language) -> Axes:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, steps=[1, 2, 5, 10], min_n_ticks=1))
     axes.grid(True, which="major", color=_GRID, linewidth=0.8, linestyle="-")
     axes.set_axisbelow(True)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, lang)))
+    axes.yaxis.set_major_formatter(_Ticks(lang))
     axes.tick_params(colors=_INK, labelsize=10, labelfontfamily=FONT)
     axes.spines[["top", "right"]].set_visible(False)
     return axes
@@ -146,7 +148,7 @@ def _curve(axes: Axes, epochs: np.ndarray, values: Float[np.ndarray, "n"], colou
 
 
 def _show_all(axes: Axes, epochs: np.ndarray) -> None:
-    """Set the same range of epochs in each panel."""
+    """Show all epochs, so that each panel has the same range."""
     margin = max(0.5, 0.03 * (epochs[-1] - epochs[0]))
     axes.set_xlim(epochs[0] - margin, epochs[-1] + margin)
 
@@ -180,7 +182,7 @@ def _draw_rate(axes: Axes, epochs: np.ndarray, rate: Float[np.ndarray, "n"], lan
     if positive.size and highest > 10 * positive.min():
         lowest = max(float(positive.min()), highest / _LOG_SPAN)
         axes.set_yscale("log")  # which brings its own formatter
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value, lang)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value, lang)))
         axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5) if highest < 100 * lowest else (1,)))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(lowest / 1.3, highest * 1.5)
@@ -191,7 +193,28 @@ def _draw_rate(axes: Axes, epochs: np.ndarray, rate: Float[np.ndarray, "n"], lan
     _show_all(axes, epochs)
 
 
-def _tick(value: float, lang: Language) -> str:
-    """Format a number at an axis, without rounding residue."""
+class _Ticks(ScalarFormatter):
+    """Numbers at a linear axis, all with the same decimals, in a language."""
+
+    def __init__(self, lang: Language) -> None:
+        super().__init__(useOffset=False)
+        self.set_scientific(False)
+        self._lang = lang
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return pointed(super().__call__(x, pos), self._lang)
+
+
+def power(value: float, lang: Language = "en") -> str:
+    """Format a number at a logarithmic axis; very small ones as a multiple of a power of ten.
+
+    Example:
+        >>> power(0.002), power(0.002, "fr"), power(5e-05), power(1e-05)
+        ('0.002', '0,002', '5·10⁻⁵', '10⁻⁵')
+    """
     text = f"{value:.6g}"
-    return text.replace(".", ",") if lang == "fr" else text
+    factor, is_small, exponent = text.partition("e-")
+    if is_small:
+        raised = f"10⁻{exponent.lstrip('0').translate(_RAISED)}"
+        text = raised if factor == "1" else f"{factor}·{raised}"
+    return pointed(text, lang)

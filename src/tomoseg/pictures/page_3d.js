@@ -270,7 +270,12 @@ function told(structure) {
   const ml = structure.volumes_ml[state.side];
   if (ml === null) return say("not annotated");
   const parts = structure.dice === null ? [] : [`Dice ${number(structure.dice, 3)}`];
-  return [...parts, ml ? `${number(ml, ml < 10 ? 1 : 0)} ml` : say("not found")].join(" · ");
+  return [...parts, ml ? volume(ml) : say("not found")].join(" · ");
+}
+
+function volume(ml) {
+  if (ml < 0.05) return `< ${number(0.1, 1)} ml`;
+  return `${number(ml, ml < 10 ? 1 : 0)} ml`;
 }
 
 function drawList() {

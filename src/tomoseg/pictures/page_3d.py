@@ -1,4 +1,4 @@
-"""3D view of a result as a self-contained HTML page, with surfaces that can be rotated.
+"""A result in 3D as a self-contained HTML page, with surfaces that can be rotated.
 
 The geometry is embedded: points quantised to 16 bits of the extent along each axis, then corners of triangles in 32
 bits. Both are delta-coded with their bytes in separate planes, and gzipped. The browser unpacks and draws them
@@ -52,7 +52,7 @@ _WORDS = {**{text: text for text in _TEXTS}, "3D how": _HOW, "no 3D": _NO_3D}
 _FINEST = 2**16 - 1
 
 Part = tuple[int, int]
-"""First triangle of a surface, and its number of triangles."""
+"""Index of the first triangle of a surface, and the number of triangles."""
 
 _LANGUAGES: tuple[Language, ...] = ("en", "fr")
 
@@ -63,8 +63,8 @@ class Masks3D:
 
     Attributes:
         structure: The structure.
-        mask: Its mask, which may be empty.
-        reference: Mask to compare with; None if there is none.
+        mask: The mask of the structure, which may be empty.
+        reference: The mask to compare with; None if there is none.
     """
 
     structure: Structure
@@ -83,8 +83,8 @@ def masks_3d(labels: LabelSet, ours: OpenMasks, theirs: OpenMasks | None) -> Ite
 
     Args:
         labels: The structures.
-        ours: Their masks.
-        theirs: Masks to compare with.
+        ours: Masks of the structures; one that is not annotated there is empty.
+        theirs: Masks to compare with; None if there are none.
     """
     nothing = BoxedMask(np.zeros((0, 0, 0), bool), (0, 0, 0), ours.grid.canonical_shape)
     for structure in labels:
@@ -137,7 +137,7 @@ def write_masks_3d(masks: Iterable[Masks3D], grid: SourceGrid, path: Path, title
     """Write a 3D page as `write_page_3d`, from masks that are read one after the other.
 
     Args:
-        masks: The masks of each structure; an eighth of their memory is kept until all are read.
+        masks: The masks of each structure. Packed copies of an eighth of their size, stay in memory until all are read.
         grid: Grid of the masks.
         path: The HTML file to write.
         title: Title of the page.
@@ -209,10 +209,10 @@ class _Packed:
     """All surfaces, joined and quantised.
 
     Attributes:
-        points: Points, quantised to 16 bits of the extent.
-        triangles: Indices of the corners among all points.
-        origin_mm: LPS+ position of the point 0.
-        extent_mm: Distance from there to the largest value, along each axis.
+        points: `(p, 3)`: points, quantised to 16 bits of the extent along each axis.
+        triangles: `(t, 3)`: indices of the corners of the triangles among the points.
+        origin_mm: LPS+ position of the quantised point (0, 0, 0).
+        extent_mm: Extent of all surfaces along each axis.
         parts: Range of triangles of each surface; None for an empty one.
     """
 

@@ -27,17 +27,17 @@ from tomoseg.pictures.structure_names import readable
 from tomoseg.settings import Language
 
 REFERENCE, PREDICTION = (244, 40, 60), (50, 95, 255)
-"""Red and blue, which blend to purple where they overlap."""
+"""Colours of reference and prediction: red and blue, which blend to purple where the masks overlap."""
 
 _OPACITY, _LINE_PX = 0.45, 1.6
 _WIDTH, _MARGIN, _GAP, _HEADER, _CAPTION = 1600, 16, 8, 48, 28
 _BODY_MARGIN_MM = 10.0
 _ZOOM_MARGIN_MM = 15.0
 _LEAST_ZOOM = 1.5
-"""Least enlargement for which the last panel is zoomed."""
+"""The last picture is enlarged only if it can be enlarged at least this much."""
 
 Box = tuple[float, float, float, float]
-"""Left, top, width and height in mm."""
+"""Left edge, top edge, width and height in mm."""
 
 
 def best_slice(mask: Bool[np.ndarray, "x y z"]) -> int:
@@ -52,7 +52,7 @@ def best_slice(mask: Bool[np.ndarray, "x y z"]) -> int:
 
 
 def worst_slice(predicted: Bool[np.ndarray, "x y z"], reference: Bool[np.ndarray, "x y z"]) -> int:
-    """Return the axial slice with most wrong voxels, the lowest of equals; without any, the reference's largest.
+    """Return the axial slice with the most wrong voxels, the lowest of equals; if none is, the reference's largest.
 
     Example:
         >>> worst_slice(np.array([[[0, 1, 1, 0]]], bool), np.array([[[0, 1, 0, 0]]], bool))
@@ -86,12 +86,13 @@ def draw_panel(
 ) -> None:
     """Draw CT, reference (red), prediction (blue) and both (purple where they agree) of one axial slice.
 
-    The surrounding air is cut away. The last picture zooms in on a small structure; the first shows where.
+    The surrounding air is cut away. If the structure is small, the last picture is enlarged, and a frame in the first
+    one shows which part it is.
 
     Args:
-        hu_slice: `(x, y)` HU, RAS+.
-        reference: `(x, y)`, or None if the structure was not annotated, which is not the same as empty.
-        predicted: `(x, y)`.
+        hu_slice: `(x, y)`: the CT slice in HU, in RAS+ order.
+        reference: `(x, y)`: the reference mask; None if the structure was not annotated (not the same as empty).
+        predicted: `(x, y)`: the predicted mask.
         structure: Name of the structure, for the title.
         spacing_mm: Pixel spacing along x and y.
         path: The PNG file to write.
@@ -189,7 +190,7 @@ def _summary(
     spacing_mm: tuple[float, float],
     lang: Language,
 ) -> str:
-    """Return a line with areas and, if there is a reference, the Dice of the slice."""
+    """Return a line with the areas and, if there is a reference, the Dice overlap in the slice."""
     pixel_cm2 = spacing_mm[0] * spacing_mm[1] / 100
 
     def area(mask: Bool[np.ndarray, "x y"]) -> str:

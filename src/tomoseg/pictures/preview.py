@@ -1,4 +1,4 @@
-"""Preview sheet of a prediction: three planes, axial slices along the body, and a legend."""
+"""The preview sheet of a prediction: three planes, axial slices along the body, and a legend."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from tomoseg.pictures.canvas import (
     take_plane,
     window_to_grey,
 )
-from tomoseg.pictures.legend import LegendEntry, draw_legend, legend_height
+from tomoseg.pictures.legend import Legend, LegendEntry
 from tomoseg.pictures.warning_lines import draw_warnings, lines_of, warning_height
 from tomoseg.segmentation import LabelMap, Segmentation
 from tomoseg.settings import Language
 from tomoseg.volume import Volume
 
 AXIAL_ROW = 6
-"""Number of axial slices along the body."""
+"""Number of axial slices along the body, fewer if fewer are labelled."""
 
 _OPACITY, _LINE_PX = 0.4, 1.2
 _BODY_MARGIN_MM = 10.0
 _WIDTH, _MARGIN, _HEADER = 1600, 16, 48
 _LONGEST_TITLE = 60
 _NOTE = 22
-"""Height in pixels of a line below the legend."""
+"""Height in pixels of the note below the legend."""
 
 _SIDES: dict[Plane, tuple[EdgeMark, EdgeMark]] = {"axial": ("S", "I"), "coronal": ("A", "P"), "sagittal": ("R", "L")}
 """Letters of a positive and a negative position across a plane, as viewers write it."""
@@ -245,18 +245,20 @@ def _compose(
     shown = {int(value) for picture in pictures for value in np.unique(picture.values)}
     beside = {value: LegendEntry(_ml(millilitres[value], lang), value in shown) for value in ids}
     legend_top = bottom_of(places) + GAP
-    note = _NOTE if any(not one.filled for one in beside.values()) else 0
-    sheet = Sheet(_WIDTH, round(legend_top + legend_height(ids) + note + _MARGIN))
+    nothing = say("Nothing is labelled in this scan.", lang)
+    legend = Legend.of(ids, labels, _WIDTH - 2 * _MARGIN, nothing, lang, beside)
+    note = _NOTE if legend.has_empty_squares else 0
+    sheet = Sheet(_WIDTH, round(legend_top + legend.height + note + _MARGIN))
     sheet.text(_MARGIN, _HEADER / 2, heading.title, 22, longest=_LONGEST_TITLE, weight="bold")
     sheet.text(_WIDTH - _MARGIN, _HEADER / 2, heading.details, 15, DIM, ha="right")
     draw_warnings(sheet, heading.warnings, _HEADER, _MARGIN)
     colours = palette(labels)
     for picture, place in zip(pictures, places, strict=True):
         _draw(sheet, picture, place, colours, lang)
-    draw_legend(sheet, ids, labels, legend_top, _MARGIN, say("Nothing is labelled in this scan.", lang), lang, beside)
+    legend.draw(sheet, _MARGIN, legend_top)
     if note:
         text = say("An empty square: found, but in none of these pictures.", lang)
-        sheet.text(_MARGIN, legend_top + legend_height(ids) + note / 2, text, 14, DIM)
+        sheet.text(_MARGIN, legend_top + legend.height + note / 2, text, 14, DIM)
     return sheet
 
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from tomoseg.config import TrainConfig
 from tomoseg.files.atomic import write_whole_text
 from tomoseg.labels import LabelSet
-from tomoseg.language.sentences import sentence
+from tomoseg.language.sentences import figures, sentence
 from tomoseg.language.words import all_later, number, say, say_many
 from tomoseg.notices import Notice
 from tomoseg.pictures.structure_names import readable, readable_group
@@ -37,8 +37,8 @@ def write_run_page(
     Args:
         history: One record per epoch, as in `metrics.jsonl`.
         labels: The trained structures.
-        config: The settings.
-        facts: Further facts of the run, by name.
+        config: The settings of the run; their language is that of the page.
+        facts: Further facts about the run, by name.
         curves: Picture of the training curves; left out if missing.
         path: The HTML file to write.
         noticed: Notices about the training scans, the most important first.
@@ -65,7 +65,7 @@ def write_run_page(
         number=lambda value, digits: number(value, digits, lang),
         title=say("Training run {name}", lang, name=path.parent.absolute().name),
         headline=_headline(history, best, lang),
-        facts={say(name, lang): value for name, value in facts.items()},
+        facts={say(name, lang): _fact(value, lang) for name, value in facts.items()},
         curves=base64.b64encode(curves.read_bytes()).decode() if curves.exists() else None,
         groups=groups,
         noticed=noticed,
@@ -80,11 +80,15 @@ def _headline(history: Sequence[Mapping[str, Any]], best: Mapping[str, Any] | No
         return say("no epoch", lang)
     minutes = number(history[-1]["minutes"], 1, lang)
     headline = say_many(
-        len(history), "1 epoch in {minutes} minutes", "{count} epochs in {minutes} minutes", lang, minutes=minutes
+        len(history), "1 epoch in {minutes} min", "{count} epochs in {minutes} min", lang, minutes=minutes
     )
     if best is None:
         return headline
     dice = number(best["validation_dice"], 4, lang)
-    return (
-        f"{headline}; {say('best validation Dice {dice}, after epoch {epoch}', lang, dice=dice, epoch=best['epoch'])}"
-    )
+    reached = say("best validation Dice {dice}, after epoch {epoch}", lang, dice=dice, epoch=best["epoch"])
+    return f"{headline} · {reached}"
+
+
+def _fact(value: object, lang: Language) -> object:
+    """Return a fact as it is shown: a whole number with its thousands set apart."""
+    return figures(f"{value:,}", lang) if type(value) is int else value

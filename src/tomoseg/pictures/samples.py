@@ -1,4 +1,4 @@
-"""Picture of training samples, with outlines of their structures and their augmentations."""
+"""Picture of training samples, with the outlines of the structures and the augmentations of each sample."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.language.words import number, percent, say
 from tomoseg.masks import unpack
 from tomoseg.pictures.canvas import DIM, DisplayedImage, Sheet, to_display
-from tomoseg.pictures.legend import draw_legend, legend_height
+from tomoseg.pictures.legend import Legend
 from tomoseg.settings import Language
 from tomoseg.training.changes import Change, FieldOfView
 from tomoseg.views import ViewName
@@ -27,7 +27,7 @@ _WIDTH, _MARGIN, _GAP, _HEADER, _CAPTION = 1600, 16, 8, 48, 26
 _WORDS_LINE, _WORDS_PX, _LONGEST_LINE = 17, 13, 54
 _CELL = (_WIDTH - 2 * _MARGIN - (COLUMNS - 1) * _GAP) / COLUMNS
 _LEAST_HEIGHT, _MOST_HEIGHT = 0.5, 1.5
-"""Limits of the height of a picture's place, relative to its width."""
+"""Limits of the height of a picture, relative to the width."""
 _HARD_SPACE = "\N{NO-BREAK SPACE}"
 """Joins the words of one change, so that no line breaks in them."""
 
@@ -37,12 +37,12 @@ class Sample:
     """One slice as the network is given it.
 
     Attributes:
-        name: Its origin.
-        grey: The windowed CT.
-        packed: Its packed masks.
+        name: Where the slice comes from.
+        grey: `(x, y)`: the windowed CT, 0 to 255.
+        packed: `(b, x, y)`: the packed masks, eight structures per byte.
         spacing_mm: Pixel spacing along x and y.
-        changes: Its augmentations, in a few words each.
-        view: View of the slice, along whose axes x and y are.
+        changes: The augmentations, in a few words each.
+        view: The view that the slice belongs to; x and y are its axes.
     """
 
     name: str
@@ -58,11 +58,11 @@ def draw_samples(
 ) -> None:
     """Draw samples in rows of four, and a legend of their structures, largest first.
 
-    Every structure has its outline, also where they overlap. The surrounding air is shown, as the network sees it.
+    Every structure is outlined, also where structures overlap. The surrounding air is shown, as the network sees it.
 
     Args:
-        samples: One or more.
-        labels: The structures, which give names and colours.
+        samples: One or more samples.
+        labels: The structures, with their names and colours.
         path: The PNG file to write.
         title: The heading.
         details: Smaller text at the right.
@@ -77,7 +77,9 @@ def draw_samples(
     words = [_lines(sample.changes) for sample in samples]
     height = _CELL * float(np.clip(max(_height_by_width(s) for s in samples), _LEAST_HEIGHT, _MOST_HEIGHT))
     tops = _tops_of_rows(words, height)
-    sheet = Sheet(_WIDTH, round(tops[-1] + legend_height(shown) + _MARGIN))
+    nothing = say("Nothing is labelled in these slices.", lang)
+    legend = Legend.of(shown, labels, _WIDTH - 2 * _MARGIN, nothing, lang)
+    sheet = Sheet(_WIDTH, round(tops[-1] + legend.height + _MARGIN))
     sheet.text(_MARGIN, _HEADER / 2, title, 22, longest=60, weight="bold")
     sheet.text(_WIDTH - _MARGIN, _HEADER / 2, details, 15, DIM, ha="right")
     for place, (sample, drawn, lines) in enumerate(zip(samples, masks, words, strict=True)):
@@ -87,7 +89,7 @@ def draw_samples(
         for at, line in enumerate(lines):
             y = top + _CAPTION + height + _GAP + (at + 0.5) * _WORDS_LINE
             sheet.text(left + _CELL / 2, y, line, _WORDS_PX, ha="center")
-    draw_legend(sheet, shown, labels, tops[-1], _MARGIN, say("Nothing is labelled in these slices.", lang), lang)
+    legend.draw(sheet, _MARGIN, tops[-1])
     sheet.save(path)
 
 

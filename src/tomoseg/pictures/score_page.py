@@ -1,6 +1,6 @@
 """Report of an evaluation as a self-contained, printable HTML page.
 
-It has means with confidence intervals, the spread of each structure, and the worst cases.
+The page shows means with confidence intervals, the spread of each structure, and the worst results.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.settings import Language
 
 LEAST_P = 0.001
-"""p values below this are shown as `< 0.001`."""
+"""Smaller p values are shown as `< 0.001`."""
 
 _FAILED, _PALE, _DARK = "rgb(232 163 61)", (200, 220, 240), (18, 60, 105)
-"""Colours of cases below the lowest threshold of success, from it, and from the highest."""
+"""Colours of cases below the lowest threshold of success, at or above it, and at or above the highest."""
 
 _HOW = later(
     "Means are taken over cases first and then over structures, so that each structure counts once, however many "
     "cases show it. In brackets: the 95% bootstrap interval over patients; with fewer than five patients there is "
     "none. n is the number of cases with a Dice; that of another metric is given beside it where it differs. A "
-    "group's row is the mean of its structures. The volume error is the predicted volume minus that of the "
-    "reference. A structure that the reference lacks has no Dice; if it was predicted, it counts as a false alarm, "
-    "with its volume. Found: at least one voxel in common. A missed structure has a Dice of 0. The box spans the "
-    "middle half of the cases, the line is their median, whiskers reach the last case within one and a half boxes, "
-    "dots are the other cases. Pictures show the slice in which most voxels are wrong: the reference in red, the "
-    "prediction in blue, what they share in purple."
+    "group's row is the mean of its structures. The volume error is the predicted volume minus that of the reference."
+    " A structure that the reference lacks has no Dice; if it was predicted, it counts as a false alarm, with its "
+    "volume. Found: at least one voxel in common. A missed structure has a Dice of 0 and, as distances, the diagonal "
+    "of the scan. The box spans the middle half of the cases, the line is their median, whiskers reach the last case "
+    "within one and a half boxes, dots are the other cases. Pictures show the slice in which most voxels are wrong: "
+    "the reference in red, the prediction in blue, what they share in purple."
 )
 _COMPARED_HOW = later(
     "{ours} minus {theirs}, on the cases that both have ({cases}): a difference of Dice above 0 is in favour of "
@@ -63,7 +63,7 @@ _RANKED_HOW = later(
     "rank by success is that of their mean rate, and equal structures share a rank. The row of all structures is the "
     "mean over them."
 )
-"""Explanations beside the tables."""
+"""Explanations that are shown with the tables."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,15 @@ class ScorePage:
         scores: One entry per case.
         tolerance: Tolerance of surface Dice in mm; None if each structure has its own.
         empties: Convention for empty masks.
-        worst: Case and score, the worst first.
-        pictures: Case, structure and PNG file of some of these.
+        worst: The worst results, as case and score, the worst first.
+        pictures: Case, structure and PNG file of some of these results.
         comparison: Name of other scores, and the comparison with them.
-        failed: Why a case could not be scored, by name.
+        failed: Reasons why cases could not be scored, by case.
         warnings: Further warnings.
         course: Records of the training's epochs, if known.
         noticed: Notices about scans and references, the most important first.
         ranking: Structures, best first, with their success rates; None to leave it out.
-        pages: Case and file name, beside the page, of 3D pages.
+        pages: 3D pages: the case, and the name of the file beside this page.
     """
 
     title: str
@@ -232,7 +232,7 @@ def _shown(place: Place, metrics: Iterable[str]) -> list[str]:
 
 
 def _many(count: int, one: str, lang: Language) -> str:
-    """Return a number with its noun, singular or plural."""
+    """Return a number and a noun, in the singular or the plural."""
     return {
         "case": say_many(count, "1 case", "{count} cases", lang),
         "patient": say_many(count, "1 patient", "{count} patients", lang),
@@ -247,7 +247,7 @@ def _column(metric: str, lang: Language) -> str:
 
 
 def _named(metric: str, tolerance_mm: float | None, lang: Language) -> str:
-    """Return a metric's name with its unit and, if it depends on it, the tolerance."""
+    """Return a metric's name with its unit and, if the metric depends on a tolerance, that tolerance."""
     name = _column(metric, lang)
     if not METRICS[metric].at_tolerance:
         return name
@@ -290,7 +290,7 @@ def _compared(comparison: Comparison, lang: Language) -> list[tuple[str, int, li
 
 
 def _cell(estimate: Estimate, metric: str, n: int, lang: Language) -> Markup:
-    """Format a cell: the mean, its interval below, and n where it differs from that of Dice."""
+    """Format a cell: the mean, the interval below it, and the number of cases where it differs from `n`."""
     mean, interval = _estimate(estimate, metric, lang)
     other = f" n = {estimate.n}" if estimate.n != n else ""
     return Markup("{}<small>{}{}</small>").format(mean, interval, other)
@@ -311,7 +311,7 @@ def _voxels(scores: Sequence[CaseScore], lang: Language) -> str:
 
 
 def _caption(page: ScorePage, case: str, structure: str, columns: Sequence[str], lang: Language) -> str:
-    """Return a caption: a case with its scores of a structure."""
+    """Return a caption: a case, a structure, and the scores of the structure in that case."""
     score = next(s for c in page.scores if c.case == case for s in c.structures if s.structure == structure)
     said = []
     for metric in _shown("caption", columns):

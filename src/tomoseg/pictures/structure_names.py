@@ -63,7 +63,7 @@ _FRENCH: dict[str, tuple[str, tuple[str, str]]] = {
     "larynx": ("larynx", _M),
     "mandible": ("mandibule", _F),
 }
-"""French names, with the forms of left and right, by the English name without its side."""
+"""French names, with the French words for left and right, by the English name without its side."""
 
 _FRENCH_GROUPS = {
     "organs": "organes",

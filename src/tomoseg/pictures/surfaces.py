@@ -1,8 +1,8 @@
 """Smooth surfaces of masks for display, with a limited number of triangles in all.
 
-A mask is averaged over blocks of voxels, larger ones for more surface, and blurred by less than a block. Marching
-cubes follow the level that encloses the mask's volume: a rib or a thin vessel does not vanish, and steps between
-slices do not show. Such a surface is for display, not for measurement.
+A mask is averaged over blocks of voxels, which are larger the larger its surface is, and blurred by less than a block.
+Marching cubes follow the level that encloses the mask's volume, so that a rib or a thin vessel does not vanish and
+steps between slices do not show. Such a surface is for display, not for measurement.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from tomoseg.files.meshes import Mesh, surface_at
 from tomoseg.masks import BoxedMask
 
 MOST_TRIANGLES = 400_000
-"""Limit for all surfaces together, which any computer of the last ten years rotates smoothly."""
+"""Largest number for all surfaces together; any computer of the last ten years rotates as many smoothly."""
 
 LEAST_TRIANGLES = 200
-"""Triangles allowed for each surface, however many surfaces there are."""
+"""Number of triangles that each surface may have, however many surfaces there are."""
 
 _BLUR_BLOCKS = 0.7
 """Standard deviation of the blur in blocks."""
 _RIM = 3
-"""Empty blocks around a mask, so that its blurred edge lies within."""
+"""Number of empty blocks around a mask, so that its blurred edge lies within the array."""
 _TRIANGLES_A_BLOCK_FACE = 2.2
-"""Triangles that marching cubes make per face area of a block, measured on balls."""
+"""Number of triangles that marching cubes make per area of a block's face, measured on balls."""
 _STAIRCASE = 1.5
 """Ratio of the area of voxel faces to that of the surface they represent; exact for a ball."""
 _HIGHEST_LEVEL, _SHARE_OF_PEAK = 0.5, 0.6
@@ -39,12 +39,12 @@ class Shape:
     """A packed mask, with the measures that decide how finely it is drawn.
 
     Attributes:
-        packed: Its box, eight voxels per byte.
-        extent: Shape of the box.
-        start: First voxel of the box.
-        voxels: Number of voxels inside.
-        area_mm2: Approximate area of its surface.
-        thickness_mm: Twice its volume divided by its area: a sheet's thickness, a tube's radius.
+        packed: `(b,)`: the bounding box of the mask, eight voxels per byte.
+        extent: Shape of the box in voxels.
+        start: Index of the first voxel of the box in the scan.
+        voxels: Number of voxels in the mask.
+        area_mm2: Approximate area of the surface.
+        thickness_mm: Twice the volume divided by the area: the thickness of a sheet, or the radius of a tube.
     """
 
     packed: UInt8[np.ndarray, " b"]
@@ -60,7 +60,7 @@ class Shape:
 
         Args:
             mask: The mask in RAS+ order.
-            spacing_mm: Voxel spacing.
+            spacing_mm: Voxel spacing along each axis.
 
         Example:
             >>> shape = Shape.of(BoxedMask.of(np.ones((2, 2, 1), bool)), (1.0, 1.0, 3.0))
@@ -78,7 +78,7 @@ class Shape:
         return cls(packed, mask.inside.shape, mask.start, mask.voxels, area_mm2, thickness_mm)
 
     def inside(self) -> UInt8[np.ndarray, "x y z"]:
-        """Return the mask in its box, 0 or 1."""
+        """Return the mask in its bounding box, as 0 and 1."""
         return np.unpackbits(self.packed, count=int(np.prod(self.extent))).reshape(self.extent)
 
 
@@ -93,8 +93,11 @@ def surfaces_of(
     Args:
         shapes: Masks that are not empty, on one grid.
         affine: Voxel indices to RAS+ mm.
-        spacing_mm: Voxel spacing.
-        most: Largest number of triangles; raised to `LEAST_TRIANGLES` per mask.
+        spacing_mm: Voxel spacing along each axis.
+        most: Largest number of triangles in all; at least `LEAST_TRIANGLES` per mask are allowed.
+
+    Returns:
+        The surfaces, in the order of the masks.
 
     Raises:
         ConfigError: If scikit-image is not installed.
@@ -112,7 +115,7 @@ def surfaces_of(
 
 
 def _edges_mm(shapes: Sequence[Shape], most: int) -> list[float]:
-    """Return block edges: triangles are shared by the root of the area, and blocks are no thicker than their mask."""
+    """Return edges of blocks: triangles are shared out by the root of area; no block is thicker than its mask."""
     roots = [shape.area_mm2**0.5 for shape in shapes]
     total = sum(roots)
     wanted = [most * root / total for root in roots]
@@ -145,7 +148,7 @@ def smooth_surface(shape: Shape, affine: Float64[np.ndarray, "4 4"], block: tupl
 
 
 def averaged(inside: UInt8[np.ndarray, "x y z"], block: Iterable[int]) -> Float32[np.ndarray, "bx by bz"]:
-    """Return the fraction of each block inside the mask, with a rim of empty blocks around.
+    """Return the fraction of each block that is inside the mask, with a rim of empty blocks around them.
 
     Example:
         >>> averaged(np.ones((3, 1, 1), np.uint8), (2, 1, 1))[:, 3, 3].tolist()

@@ -1,4 +1,4 @@
-"""Warnings about a scan, written into its picture."""
+"""Warnings about a scan, to be written into a picture of it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tomoseg.settings import Language
 
 FIRST, OTHERS = "#ff7a6b", "#ffc15e"
 MOST_LINES = 4
-"""Largest number of lines, unless more warnings are decisive."""
+"""Largest number of lines, unless there are more decisive warnings."""
 
 _LINE, _SIZE, _GAP = 22, 16, 6
 _LONGEST = 165
-"""Characters per line of a sheet's width."""
+"""Number of characters in a line as wide as a sheet."""
 
 
 def lines_of(warnings: Sequence[str | Notice], lang: Language = "en") -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ _SIZES: dict[str, Callable[[Any], str]] = {
     "training cases": lambda count: say_many(count, "1 training case", "{count} training cases"),
     "validation cases": lambda count: say_many(count, "1 validation case", "{count} validation cases"),
     "structures": lambda count: say_many(count, "1 structure", "{count} structures"),
-    "parameters": lambda count: say("{count} parameters", count=figures(count)),
+    "parameters": lambda count: say("{count} parameters", count=figures(f"{count:,}")),
 }
 """What a run is told by at its beginning, by the name of the fact."""
 

@@ -154,7 +154,7 @@ class Run:
             "training cases": len(self.cases),
             "validation cases": len(self.validation),
             "voxels of a sample": " x ".join(map(str, self.size)),
-            "parameters": f"{count_parameters(self.state.network):,}",
+            "parameters": count_parameters(self.state.network),
         }
 
     def saved(self) -> dict[str, Any]:
