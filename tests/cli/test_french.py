@@ -125,10 +125,11 @@ def test_fuse(french, monkeypatch, tmp_path):
 def test_demo(french, monkeypatch, tmp_path):
     summary = summarise([CaseScore("a", ())], LabelSet.from_names(["liver"]))
     packaged = PackagedShown(90, 100, 0.75, 2.5, Path("b.png"))
-    report = DemoReport(summary, {"HU threshold": summary}, [Path("a.png")], 4.5, packaged)
+    report = DemoReport(summary, {"HU threshold": summary}, [Path("a.png")], 4.5, packaged, Path("scores"))
     monkeypatch.setattr("tomoseg.workflows.demo.demo", lambda *args: report)
     printed = french("demo", "-o", tmp_path)
     assert "Dice sur 1 fantôme absent de l'entraînement" in printed
+    assert "\nLe score de chaque structure est dans scores/report.html.\n" in printed
     assert ("méthode", "Dice moyen") in rows_in(printed)
     assert ("seuil en UH", "-") in rows_in(printed)
     assert "a trouvé 90 des 100 structures d'un corps synthétique en 2,5 s, avec un Dice moyen de 0,75." in printed

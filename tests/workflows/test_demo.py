@@ -29,7 +29,7 @@ def test_what_is_drawn_are_structures_of_phantoms():
 def test_a_demo_that_is_stopped_ends_there(tmp_path, monkeypatch):
     said = []
     for name in ("make_dataset", "preprocess"):
-        monkeypatch.setattr(demo_module, name, lambda *args: None)
+        monkeypatch.setattr(demo_module, name, lambda *args, **callbacks: None)
     monkeypatch.setattr(demo_module, "train_run", lambda *args: TrainingOutcome(False, [], None))
     monkeypatch.setattr(demo_module, "evaluate", lambda *args: pytest.fail("went on"))
     assert demo(tmp_path, 0, said.append, Listener()) is None

@@ -5,17 +5,18 @@ from __future__ import annotations
 from tomoseg.language.words import pointed, say, say_many
 from tomoseg.options import DEFAULT_MODEL
 from tomoseg.terminal.console import out, table
-from tomoseg.terminal.scores import show_scores
+from tomoseg.terminal.scores import show_groups
 from tomoseg.workflows.demo import DemoReport
 
 
 def show_demo(report: DemoReport) -> None:
-    """The network's scores, those of methods without one, and where the pictures are."""
+    """The network's scores in groups, those of methods without one, and where the pictures are."""
     cases = report.summary.cases
     title = say_many(
         cases, "Dice on 1 phantom that was not trained on", "Dice on {count} phantoms that were not trained on"
     )
-    show_scores(report.summary, title)
+    show_groups(report.summary, title)
+    out.print(say("The score of each structure is in {path}.", path=report.scores / "report.html"))
     rows: list[tuple[object, ...]] = [(say("network"), report.summary.dice)]
     rows += [(say(name), summary.dice) for name, summary in report.baselines.items()]
     table(say("Compared with methods that know no shapes"), (say("method"), say("mean Dice")), rows)

@@ -64,17 +64,23 @@ def show_scores(summary: Summary, title: str) -> None:
     others = (say("missed"), say("absent in"), say("false positive ml"))
     table(title, (say("structure"), "n", *columns, *others), rows)
     if len(summary.groups) > 1 and shown:
-        groups = [
-            (readable_group(name, spoken()), means["dice"].n, *_means(means, shown))
-            for name, means in summary.groups.items()
-        ]
-        table(say("Groups"), (say("group"), say("structures"), *columns), groups)
+        show_groups(summary, say("Groups"))
     if summary.dice is not None:
         means = ", ".join(f"{_column(metric)} {_with_interval(metric, summary.overall[metric])}" for metric in shown)
         count = summary.overall["dice"].n
         out.print(
             say_many(count, "Mean over 1 structure: {means}", "Mean over {count} structures: {means}", means=means)
         )
+
+
+def show_groups(summary: Summary, title: str) -> None:
+    """The mean figures of each group of structures."""
+    shown = [name for name, estimate in summary.overall.items() if _is_shown(name, estimate)]
+    rows = [
+        (readable_group(name, spoken()), means["dice"].n, *_means(means, shown))
+        for name, means in summary.groups.items()
+    ]
+    table(title, (say("group"), say("structures"), *map(_column, shown)), rows)
 
 
 def show_ranking(ranking: Ranking) -> None:

@@ -13,7 +13,7 @@ from tomoseg.language.words import later, number, percent, pointed, say, say_man
 from tomoseg.models.folder import VIEWS
 from tomoseg.models.folds import OUT_OF_FOLD
 from tomoseg.terminal.console import out, warn_all
-from tomoseg.terminal.rows import Clock, Screen
+from tomoseg.terminal.rows import DONE_OF, Clock, Screen
 from tomoseg.training.listener import Beginning, Listener, StepReport, TrainingOutcome, is_first_process
 
 SMOOTHING = 0.95
@@ -44,6 +44,7 @@ def watch(should_stop: Callable[[], bool]) -> Iterator[Listener]:
             on_warning=lambda message: warn_all([message]),
             on_begin=display.on_begin,
             on_stage=display.on_stage,
+            on_count=display.on_count,
             on_part=display.on_part,
         )
 
@@ -56,6 +57,7 @@ class _Display:
         self._loss: float | None = None
         self._speed: float | None = None
         self._first: StepReport | None = None
+        self._stage = ""
         self._began = time.monotonic()
 
     def on_part(self, part: str) -> None:
@@ -70,7 +72,13 @@ class _Display:
         if self._share >= 1:
             self._screen.hide("train", "epoch")
             self._screen.numbers = ""
-        self._screen.show("stage", sentence(stage), 0, None, "", Clock(0, None, self._began))
+        self._stage = sentence(stage)
+        self._screen.show("stage", self._stage, 0, None, "", Clock(0, None, self._began))
+
+    def on_count(self, done: int, total: int) -> None:
+        """How much of the stage is done."""
+        clock = Clock.of(time.monotonic() - self._began, done / total, done)
+        self._screen.show("stage", self._stage, done, total, say(DONE_OF, done=done, total=total), clock)
 
     def on_begin(self, beginning: Beginning) -> None:
         facts, behind = beginning.facts, len(beginning.history)

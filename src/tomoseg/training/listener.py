@@ -64,6 +64,7 @@ class Listener:
         on_warning: Called with warnings about the dataset before the first step, and about the result at the end.
         on_begin: Called before the first step with facts about the run and its history.
         on_stage: Called with a description before work other than steps that takes a while.
+        on_count: Called with how many parts of such work are done and their total.
         on_part: Called before each network of a run of several with its name in words.
     """
 
@@ -74,6 +75,7 @@ class Listener:
     on_warning: Callable[[str], None] = lambda message: None
     on_begin: Callable[[Beginning], None] = lambda beginning: None
     on_stage: Callable[[str], None] = lambda stage: None
+    on_count: Callable[[int, int], None] = lambda done, total: None
     on_part: Callable[[str], None] = lambda part: None
 
 

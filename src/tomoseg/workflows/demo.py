@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,7 @@ class DemoReport:
         pictures: Paths of the pictures.
         minutes: Duration in minutes.
         packaged: Result of the packaged whole-body model on a made body.
+        scores: Folder with the score of each structure.
     """
 
     summary: Summary
@@ -87,6 +89,7 @@ class DemoReport:
     pictures: list[Path]
     minutes: float
     packaged: PackagedShown
+    scores: Path
 
 
 @dataclass(frozen=True)
@@ -124,9 +127,16 @@ def demo(folder: Path, seed: int, tell: Callable[[str], None], listener: Listene
         check_folder(place)
     began = time.monotonic()
     tell(say("Generating {count} phantoms in {folder}", count=sum(COUNTS.values()), folder=folder / "dataset"))
-    make_dataset(folder / "dataset", COUNTS, seed, SPACING_MM)
+    cases = sum(COUNTS.values())
+    made, preprocessed = count(1), count(1)
+    make_dataset(folder / "dataset", COUNTS, seed, SPACING_MM, lambda path: listener.on_count(next(made), cases))
     tell(say("Preprocessing them into {folder}", folder=folder / "preprocessed"))
-    preprocess(folder / "dataset", folder / "preprocessed", PreprocessConfig(grid=GRID))
+    preprocess(
+        folder / "dataset",
+        folder / "preprocessed",
+        PreprocessConfig(grid=GRID),
+        on_case=lambda done: listener.on_count(next(preprocessed), cases),
+    )
     minutes = pointed(f"{TRAINING.minutes:g}")
     tell(say("Training for {minutes} minutes into {folder}", minutes=minutes, folder=folder / "run"))
     outcome = train_run(folder / "preprocessed", folder / "run", TRAINING, listener)
@@ -134,7 +144,11 @@ def demo(folder: Path, seed: int, tell: Callable[[str], None], listener: Listene
         return None
     tell(say("Scoring {count} phantoms that were not trained on", count=COUNTS["test"]))
     evaluation = evaluate(
-        folder / "run", folder / "preprocessed", EvaluateOptions(split="test", surfaces=False), output=folder / "scores"
+        folder / "run",
+        folder / "preprocessed",
+        EvaluateOptions(split="test", surfaces=False),
+        output=folder / "scores",
+        on_case=listener.on_count,
     )
     data = Preprocessed(folder / "preprocessed")
     baselines = score_baselines(data)
@@ -142,7 +156,8 @@ def demo(folder: Path, seed: int, tell: Callable[[str], None], listener: Listene
     pictures = _draw(folder, data)
     tell(say("Segmenting a synthetic body with the packaged model {model}", model=DEFAULT_MODEL))
     packaged = show_packaged(folder / "pictures" / f"{DEFAULT_MODEL}.png", seed)
-    return DemoReport(evaluation.summary, baselines, pictures, (time.monotonic() - began) / 60, packaged)
+    minutes_taken = (time.monotonic() - began) / 60
+    return DemoReport(evaluation.summary, baselines, pictures, minutes_taken, packaged, folder / "scores")
 
 
 def show_packaged(picture: Path, seed: int) -> PackagedShown:
