@@ -59,7 +59,7 @@ class TestWithoutATerminal:
                 display.on_scan()
         told = capsys.readouterr()
         # the one that was done before does not say how long the others take: 30 s each
-        assert told.err.splitlines() == ["3 of 5 scans, 0:01:00, 0:01:00 left", "5 of 5 scans, 0:02:00, 0:00:00 left"]
+        assert told.err.splitlines() == ["3 of 5 scans, 0:01:00, 0:01:00 left", "5 of 5 scans, 0:02:00"]
         assert told.out == ""
 
     def test_one_scan_says_nothing(self, clock, capsys):
@@ -74,7 +74,7 @@ class TestWithoutATerminal:
         one = Clock.of(60.0, 0.25)
         assert str(one) == "0:01:00, 0:03:00 left"
         clock[0] += 200
-        assert str(one) == "0:04:20, 0:00:00 left"
+        assert str(one) == "0:04:20"
         assert str(Clock.of(5.0, 0.0)) == "0:00:05"
 
     def test_the_first_seconds_and_the_first_scan_do_not_say_how_long_the_rest_takes(self, clock):

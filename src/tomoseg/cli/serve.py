@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import arg
 
 from tomoseg.cli.exits import DONE
+from tomoseg.language.words import say
 from tomoseg.options import AS_SERVED, AUTO, DEFAULT_MODEL, Compute, ServeOptions
 
 
@@ -41,9 +43,14 @@ def serve(
     from tomoseg.server.trainer import Learning
     from tomoseg.terminal.serving import show_ready
 
+    starting = ExitStack()
+
     def on_ready(ready: Ready) -> None:
+        starting.close()
         show_ready(ready.url, ready.folder, ready.models, ready.token, ready.is_guarded, ready.is_reachable)
 
     learning = Learning(train_on, options.train_minutes, train_config, compute.device)
-    serve_until_stopped(model, folder, options, compute, learning, on_ready)
+    with starting:
+        starting.enter_context(progress(say("loading the model")))
+        serve_until_stopped(model, folder, options, compute, learning, on_ready)
     return DONE

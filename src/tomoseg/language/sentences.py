@@ -38,6 +38,7 @@ _COUNTED = re.compile(r"(.+) \((\d+)\)")
 _ENGLISH = re.compile(
     r"(?<![\w/.`'\"-])(?:an|the|not|of|with|its?|to|is|are|was|got|may|be|by|from) [A-Za-z]|^an? [a-z]"
 )
+_BARE_COLON = re.compile(rf"(?<=[^{NO_BREAK} ]): ")
 _HAS_WORDS = re.compile(r"[A-Za-z]{2}")
 _WORDS = {" to ": " à ", " and ": " et ", "..": " à "}
 
@@ -203,6 +204,8 @@ class _Pattern:
         said = ["", *(_told(value, lang) for value in values)]
         if self.begins_with_name and " " not in values[0]:
             said[1] = values[0]
+        elif not self.literals[0]:  # it may begin with a name
+            said[1] = _BARE_COLON.sub(f"{NO_BREAK}: ", said[1])
         return self.translation.format(*said)
 
     @cached_property

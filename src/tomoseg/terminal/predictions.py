@@ -27,7 +27,8 @@ def show_done(result: ScanDone) -> None:
     if result.error is not None:
         fail({result.scan.name: result.error})
     elif result.record is not None:
-        out.print(f"{result.scan.name}: {result.scan.output} ({_took(result.record, result.skipped)})")
+        where = f"{result.scan.output} ({_took(result.record, result.skipped)})"
+        out.print(say("{name}: {text}", name=result.scan.name, text=where))
 
 
 def show_failed(names: Sequence[str], scans: int) -> None:

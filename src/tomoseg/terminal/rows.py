@@ -28,7 +28,7 @@ class Clock:
 
     Attributes:
         passed: Seconds since the beginning.
-        left: Seconds that are left; None where that is not known.
+        left: Seconds that are left; None where that is not known. If it takes longer, nothing more is said of them.
         at: The moment of `time.monotonic` at which that was so.
     """
 
@@ -51,8 +51,8 @@ class Clock:
 
     def __str__(self) -> str:
         since = time.monotonic() - self.at
-        passed = hours(self.passed + since)
-        return passed if self.left is None else passed + say(", {time} left", time=hours(max(self.left - since, 0)))
+        passed, left = hours(self.passed + since), (self.left or 0.0) - since
+        return passed + say(", {time} left", time=hours(left)) if left > 0 else passed
 
 
 def hours(seconds: float) -> str:
@@ -74,6 +74,9 @@ class _Times(ProgressColumn):
 
 WIDE_TERMINAL = 100
 """Columns of a terminal in which bars are long; in a narrower one, names need the space."""
+
+CTRL_C = "^C "
+"""What a terminal writes when the keys are pressed; a row that leaves no space for it would stay behind."""
 
 DONE_OF = later("{done} of {total}")
 CASES_OF = later("{done} of {total} cases")
@@ -105,7 +108,9 @@ class Screen(Progress):
 
     def get_renderables(self) -> Iterator[RenderableType]:
         """The rows, and the numbers where there are any."""
-        yield self.make_tasks_table(self.tasks)
+        rows = self.make_tasks_table(self.tasks)
+        rows.width = max(self.console.width - len(CTRL_C), 1)
+        yield rows
         if self.numbers:
             yield Text(self.numbers, no_wrap=True, overflow="ellipsis")
 

@@ -89,7 +89,7 @@ def show_received(name: str, output: Path, error: str | None, seconds: float) ->
         seconds: What the server took.
     """
     if error is None:
-        out.print(f"{name}: {output} ({pointed(f'{seconds:.1f}')} s)")
+        out.print(say("{name}: {text}", name=name, text=f"{output} ({pointed(f'{seconds:.1f}')} s)"))
     else:
         fail({name: error})
 
