@@ -11,6 +11,7 @@ from tyro.conf import arg
 from tomoseg.cli.exits import DONE
 from tomoseg.language.words import say
 from tomoseg.options import AS_SERVED, AUTO, DEFAULT_MODEL, Compute, ServeOptions
+from tomoseg.terminal.rows import progress
 
 
 def serve(
