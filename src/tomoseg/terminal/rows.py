@@ -109,7 +109,7 @@ class Screen(Progress):
     def get_renderables(self) -> Iterator[RenderableType]:
         """The rows, and the numbers where there are any."""
         rows = self.make_tasks_table(self.tasks)
-        rows.width = max(self.console.width - len(CTRL_C), 1)
+        rows.width = max(err.width - len(CTRL_C), 1)
         yield rows
         if self.numbers:
             yield Text(self.numbers, no_wrap=True, overflow="ellipsis")
