@@ -120,8 +120,8 @@ def refuse_too_little(command: str) -> None:
 def refuse_hopeless_threads() -> None:
     """Make Python raise an error, from now on in this process, where a new thread would find no memory to begin with.
 
-    Without it, Python waits for the beginning of such a thread for ever, or does nothing else than fail to report that
-    it has none (CPython issue 140746). Threads of all libraries written in Python are included.
+    Without it, Python waits for the beginning of such a thread for ever, or computes for ever with its lock held (issue
+    140746 of CPython). Threads of all libraries written in Python are included.
     """
     if sys.platform != "win32":
         threading.Thread.start = _start_if_hopeful  # type: ignore[method-assign]
