@@ -260,8 +260,9 @@ class TrainConfig(Config):
     network is trained on the dataset's own splits."""
     views: Annotated[tuple[ViewName, ...], Role.RESULT] = ()
     """Train one network for each of two or three views of an axial dataset. The run folder is then one model that
-    combines them, with weights per structure chosen on the validation cases. `epochs`, `steps` and `minutes` apply per
-    view. If omitted, one network is trained on the dataset's own view."""
+    combines them, with weights per structure chosen on the validation cases. Each network starts from that of the view
+    before, unless `warm_start` is given. `epochs`, `steps` and `minutes` apply per view. If omitted, one network is
+    trained on the dataset's own view."""
     validate_every: Annotated[int, Role.LENGTH] = Field(5, ge=1)
     """Number of epochs between validations, which segment whole volumes."""
     warm_start: Annotated[Path | None, Role.RESULT] = None

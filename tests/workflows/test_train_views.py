@@ -130,6 +130,23 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(dataset, run, tmp_path
         assert load_model(tmp_path / "run" / view).sha256 == load_model(run[0] / view).sha256
 
 
+def test_each_view_starts_from_the_one_before(dataset, run, tmp_path):
+    settings = make_config(**VIEWS | {"views": (), "warm_start": run[0] / "axial"})
+    turned = turn(Preprocessed(dataset), "coronal", tmp_path / "coronal")
+    assert train_run(turned.folder, tmp_path / "run", settings).finished
+    assert load_model(tmp_path / "run").sha256 == load_model(run[0] / "coronal").sha256
+
+
+def test_a_run_that_was_moved_goes_on(dataset, run, tmp_path):
+    steps = []
+    stopper = Listener(on_step=steps.append, should_stop=lambda: len(steps) > 9)
+    assert not train_run(dataset, tmp_path / "begun", make_config(**VIEWS), stopper).finished
+    (tmp_path / "begun").rename(tmp_path / "moved")
+    assert train_run(dataset, tmp_path / "moved", make_config(**VIEWS)).finished
+    for view in VIEWS["views"]:
+        assert load_model(tmp_path / "moved" / view).sha256 == load_model(run[0] / view).sha256
+
+
 def test_a_view_can_be_added(dataset, tmp_path):
     two = make_config(**VIEWS | {"views": ("coronal", "axial"), "epochs": 1})
     assert train_run(dataset, tmp_path, two).finished

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from tomoseg.config import TRAIN_PRESETS, TrainConfig
 from tomoseg.errors import TomosegError
@@ -21,6 +22,7 @@ from tomoseg.training.recipe import train
 from tomoseg.training.recorders import recorders_beside
 from tomoseg.training.run_folder import CONFIG, LAST, RunFolder
 from tomoseg.training.weights import fitted_to
+from tomoseg.views import ViewName
 from tomoseg.workflows.course import course_beside
 from tomoseg.workflows.export import export
 from tomoseg.workflows.little import why_little_was_found
@@ -61,7 +63,7 @@ def train_one(
     if config.warm_start is not None:
         source = started_from(config.warm_start, output, data.grid.view)
         config = fitted_to(config, source)
-        if ranks.is_first:
+        if ranks.is_first and not _are_views_of_a_run(config.warm_start, output):
             _tell_of_start(source, data, told)
     check_pictures(data.labels, config)
     folder = RunFolder(output, config, force=force, writes=ranks.is_first)
@@ -85,6 +87,12 @@ def started_from(model: Path, output: Path, view: str) -> ModelRecord | TrainCon
     if began.is_file() and (output / LAST).is_file():
         return load_config(TRAIN_PRESETS["default"], began)
     return load_for_view(model, view).record
+
+
+def _are_views_of_a_run(model: Path, output: Path) -> bool:
+    """Whether a model to start from is the view before in a run of views, where it is meant to be of another view."""
+    views = get_args(ViewName)
+    return model.parent == output.parent and model.name in views and output.name in views
 
 
 def _tell_of_start(source: ModelRecord | TrainConfig, data: Preprocessed, told: Listener) -> None:

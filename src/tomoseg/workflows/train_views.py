@@ -13,6 +13,7 @@ import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -29,7 +30,7 @@ from tomoseg.training.folds import assign_folds
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.listener import Listener, TrainingOutcome
 from tomoseg.training.ranks import Ranks
-from tomoseg.training.run_folder import BEST, CONFIG, FILES, save_settings, saving_first
+from tomoseg.training.run_folder import BEST, CONFIG, FILES, LAST, save_settings, saving_first
 from tomoseg.views import ViewName
 from tomoseg.workflows.fuse import weigh
 from tomoseg.workflows.one_run import train_one
@@ -106,6 +107,8 @@ def train_views(
 ) -> TrainingOutcome:
     """Train a network for each view, one after the other, or continue the run in the output folder.
 
+    Each starts from the network of the view before, unless the settings name a model to start from.
+
     Args:
         data: The preprocessed dataset, of axial view.
         output: The run folder.
@@ -126,18 +129,37 @@ def train_views(
         _check_no_view_is_dropped(output, config)
     saving = saving_first(told, partial(save_settings, config, output))
     best: dict[str, float | None] = {}
+    before: Path | None = None
     for number, view in enumerate(config.views, start=1):
         if ranks.is_first:
             told.on_part(f"View {number} of {len(config.views)}: {view}")
         of_view = data if view == "axial" else _turned(data, view, output, told, ranks)
         if of_view is None:
             return TrainingOutcome(False, [], None, views=best)
-        outcome = train_one(of_view, output / view, config.of_view(view), saving, loss, ranks, force=force)
-        best[view] = outcome.best_dice
+        settings = _starting_from(before, output / view, config.of_view(view))
+        outcome = train_one(of_view, output / view, settings, saving, loss, ranks, force=force)
+        best[view], before = outcome.best_dice, output / view
         if not outcome.finished:
             return TrainingOutcome(False, outcome.history, outcome.best_dice, views=best)
     together = ranks.first(_together(data, output, config, told) if ranks.is_first else None)
     return TrainingOutcome(True, outcome.history, together, views=best)
+
+
+def _starting_from(before: Path | None, run: Path, config: TrainConfig) -> TrainConfig:
+    """Return a view's settings with the network that it starts from; one that has begun keeps its own.
+
+    Args:
+        before: The run of the view before; None for the first view.
+        run: The view's run folder, which may have been moved since it began.
+        config: The settings of the view.
+    """
+    if config.warm_start is not None:
+        return config
+    if (run / LAST).is_file() and (run / CONFIG).is_file():
+        began = load_config(TRAIN_PRESETS["default"], run / CONFIG).warm_start
+        is_of_run = began is None or began.name in get_args(ViewName)
+        before = began if is_of_run else before
+    return config.model_copy(update={"warm_start": before})
 
 
 def check_dataset(data: Preprocessed, config: TrainConfig) -> None:
