@@ -34,7 +34,14 @@ from tomoseg.workflows.phantom import make_dataset
 
 SINGLE = ("axial", "coronal", "sagittal")
 TOGETHER = ("axial coronal", "axial sagittal", "coronal sagittal", "axial coronal sagittal")
-ROWS = (*SINGLE, *TOGETHER, "3D")
+AFTER = {"coronal after axial": ("coronal", "axial"), "sagittal after coronal": ("sagittal", "coronal after axial")}
+"""Networks that start from another one: their view, and the row that they start from. So does `train --views`."""
+
+TOGETHER_AFTER = {
+    "axial, coronal after it": ("axial", "coronal after axial"),
+    "axial, coronal, sagittal, each after the one before": ("axial", *AFTER),
+}
+ROWS = (*SINGLE, *TOGETHER, *AFTER, *TOGETHER_AFTER, "3D")
 PHANTOMS = {"train": 24, "validation": 6, "test": 12}
 CHOOSING = 30
 """Number of choosing patients of OpenKBP."""
@@ -101,7 +108,7 @@ def data_of(name: str, openkbp: Path, work: Path) -> Path:
 def settings(name: str, seed: int, changes: dict[str, Any] | None = None) -> TrainConfig:
     """Return the settings of the ablation's best row or of the demo, validated at the end only."""
     base = demo.TRAINING.model_dump() if name == "phantoms" else merged(TRAIN_PRESETS["default"].model_dump(), OPENKBP)
-    own = {"minutes": None, "validate_every": 100_000, "workers": 0, "seed": seed, "export": False}
+    own = {"minutes": None, "validate_every": 100_000, "workers": 0, "seed": seed, "export": False, "views": ()}
     return validate_config(TrainConfig, merged(merged(base, own), changes or {}), "benchmarks")
 
 
@@ -113,9 +120,14 @@ def measure(name: str, row: str, data: Path, done: Path, steps: int, seed: int) 
         train_blocks(name, data, done, seed)
     elif row in SINGLE:
         finish(seen(data, row), model, settings(name, seed, {"steps": steps}))
+    elif row in AFTER:
+        view, other = AFTER[row]
+        start = {"steps": steps, "warm_start": row_folder(done, row, other) / "run"}
+        finish(seen(data, view), model, settings(name, seed, start))
     else:
         shutil.rmtree(model, ignore_errors=True)
-        fuse([row_folder(done, row, view) / "run" for view in row.split()], data, model)
+        parts = TOGETHER_AFTER.get(row) or row.split()
+        fuse([row_folder(done, row, part) / "run" for part in parts], data, model)
     taken = time.process_time() - began
     summary = evaluate(model, data, EvaluateOptions(split="test", surfaces=False)).summary
     return {"dice": summary.dice, "structures": {one.structure: one.dice for one in summary.structures}, "cpu_s": taken}

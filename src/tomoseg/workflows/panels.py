@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import AS_TRAINED, on_grid
 from tomoseg.masks import structure_mask
@@ -29,15 +31,16 @@ def draw_panels(
         Paths of the pictures.
     """
     ct, reference, choices = case.ct(), case.masks(), predictor.choices(AS_TRAINED)
-    drawn = []
+    shown: dict[str, tuple[int, np.ndarray]] = {}
     for name in structures:
-        channel = choices.labels.channel(name)
-        mask = structure_mask(reference, channel)
-        if not mask.any():
-            continue
-        k = best_slice(mask)
-        predicted = predictor.grid_slices(on_grid(case), [k], choices)[k][channel]
+        mask = structure_mask(reference, choices.labels.channel(name))
+        if mask.any():
+            shown[name] = best_slice(mask), mask
+    predicted = predictor.grid_slices(on_grid(case), sorted({k for k, _ in shown.values()}), choices)
+    drawn = []
+    for name, (k, mask) in shown.items():
         path = folder / f"{case.name}_{name}.png"
-        draw_panel(ct[:, :, k], mask[:, :, k], predicted, name, case.grid_spacing_mm[:2], path, lang=lang)
+        found = predicted[k][choices.labels.channel(name)]
+        draw_panel(ct[:, :, k], mask[:, :, k], found, name, case.grid_spacing_mm[:2], path, lang=lang)
         drawn.append(path)
     return drawn
