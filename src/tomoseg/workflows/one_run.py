@@ -60,10 +60,10 @@ def train_one(
         OutputError: If the run folder cannot be written.
         TrainingError: If the run in the folder has other settings, the loss is not finite, or a process is lost.
     """
-    if config.warm_start is not None:
-        source = started_from(config.warm_start, output, data.grid.view)
+    if (start := config.warm_start) is not None:
+        source = started_from(start, output, data.grid.view)
         config = fitted_to(config, source)
-        if ranks.is_first and not _are_views_of_a_run(config.warm_start, output):
+        if ranks.is_first and not _are_views_of_a_run(start, output):
             _tell_of_start(source, data, told)
     check_pictures(data.labels, config)
     folder = RunFolder(output, config, force=force, writes=ranks.is_first)
