@@ -36,5 +36,5 @@ def test_in_french_the_place_is_no_part_of_the_sentence():
     finally:
         speak("en")
     assert line.replace("\xa0", " ").startswith(
-        "attention : recouvrement : s1 aorta : 85 % de la plus petite de aorta et heart"
+        "attention : recouvrement : s1 aorta : aorta et heart se recouvrent : 85 % de la plus petite"
     )

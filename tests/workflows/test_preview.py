@@ -135,7 +135,7 @@ def test_it_says_it_in_french(dataset, tmp_path, drawn):
     preview(dataset.folder, tmp_path / "a.png", make_config(augmentation=STRONG, seed=3, lang="fr"))
     ((samples, _, _, title, details, lang),) = drawn
     assert (title, lang) == (f"Coupes d'entraînement de {dataset.folder.name}", "fr")
-    assert details == "24 × 22 pixels, fenêtre de -200 à 300 HU"
+    assert details == "24 × 22 pixels, fenêtre de -200 à 300 UH"
     words = " ".join(word for sample in samples for word in sample.changes)
     assert "tournée de" in words
     assert "côtés échangés" in words
