@@ -108,7 +108,7 @@ def data_of(name: str, openkbp: Path, work: Path) -> Path:
 def settings(name: str, seed: int, changes: dict[str, Any] | None = None) -> TrainConfig:
     """Return the settings of the ablation's best row or of the demo, validated at the end only."""
     base = demo.TRAINING.model_dump() if name == "phantoms" else merged(TRAIN_PRESETS["default"].model_dump(), OPENKBP)
-    own = {"minutes": None, "validate_every": 100_000, "workers": 0, "seed": seed, "export": False, "views": ()}
+    own = {"minutes": None, "validate_every": 100_000, "workers": 0, "seed": seed, "export": False}
     return validate_config(TrainConfig, merged(merged(base, own), changes or {}), "benchmarks")
 
 
