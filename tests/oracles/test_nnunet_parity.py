@@ -7,6 +7,7 @@ makes is kept in `build/nnunet-oracle`, by what was asked for; the table is `bui
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -85,7 +86,8 @@ def made_by_nnunet(name):
     if not (folder / "done").is_file():
         if not python:
             pytest.skip("NNUNET names no Python that has nnU-Net")
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)  # what a run that was stopped left
+        folder.mkdir(parents=True)
         (folder / "spec.json").write_text(spec)
         done = subprocess.run(
             [python, str(ORACLE), str(folder / "spec.json"), str(folder)],
