@@ -97,7 +97,8 @@ def test_structures_are_ticked_searched_and_gone_to(look, viewing):
         # the file's x and y run to the left and to the back, so that the second cube of its row lies at -12 mm and -2
         n = TOTAL.channel("clavicula_right")
         x, y = -2 * (10 * (n % 11) + 4), -2 * (10 * (n // 11) + 4)
-        assert f"R {x}.0  A {y}.0" in foot or f"R {x - 2}.0  A {y - 2}.0" in foot
+        assert f"L {-x}.0  P {-y}.0" in foot or f"L {2 - x}.0  P {2 - y}.0" in foot
+        assert "5.12 ml" in page.locator("[data-name=clavicula_right]").inner_text()  # 8³ voxels of 10 mm³
         page.keyboard.press("a")
         page.keyboard.press("s")
         assert page.locator(".row input:checked").count() == 1
@@ -128,6 +129,45 @@ def test_the_page_speaks_french_and_windows_change_by_key(look, viewing):
         assert page.locator("[data-name=liver]").inner_text().startswith("foie")
         assert page.locator("[aria-pressed=true]", has_text="Os").count() == 1
         assert page.evaluate("document.documentElement.lang") == "fr"
+
+
+@pytest.mark.parametrize("scripts", [[], [WITHOUT_WEBGL2]], ids=["webgl2", "without"])
+def test_the_right_and_the_front_are_on_the_left_and_clicks_go_there(look, viewing, scripts):
+    """In each row of the scan the first structure lies furthest to the right; the first row lies at the front."""
+    with look(viewing, scripts=scripts) as looked:
+        page = looked.page
+        page.locator("[data-name=spleen] .name").click()
+        for layout, neighbour in (
+            ("Axial", TOTAL.names[1]),
+            ("Coronal", TOTAL.names[1]),
+            ("Sagittal", TOTAL.names[11]),
+        ):
+            make_opaque(page, layout)
+            near, far = (middle_of(page, TOTAL[name].colour) for name in ("spleen", neighbour))
+            assert near[0] < far[0] - 10
+            page.mouse.click(*far)
+            page.wait_for_timeout(300)
+            assert neighbour.replace("_", " ") in page.locator(".foot").inner_text()
+            page.locator("[data-name=spleen] .name").click()
+        assert looked.faults == []
+
+
+@pytest.mark.parametrize("scripts", [[], [WITHOUT_WEBGL2]], ids=["webgl2", "without"])
+def test_letters_of_the_sides_are_those_of_the_language(look, viewing, scripts):
+    """Right and left have other letters in French (D, G), which no sagittal slice shows."""
+    with look(viewing, scripts=scripts) as looked:
+        page = looked.page
+        for layout, differ in (("Coronal", True), ("Sagittal", False)):
+            make_opaque(page, layout)
+            english = pixels(page)
+            page.locator("[data-do=language]").click()
+            page.wait_for_timeout(300)
+            assert (english != pixels(page)).any() == differ
+            assert page.locator(".foot").inner_text()[0] == "G"
+            page.locator("[data-do=language]").click()
+            page.wait_for_timeout(300)
+            np.testing.assert_array_equal(english, pixels(page))
+        assert looked.faults == []
 
 
 def test_without_webgl2_there_are_slices(look, viewing):

@@ -182,7 +182,7 @@ def test_the_legend_has_volumes_of_all_that_was_found(tmp_path, written):
     result = Segmentation.from_packed(pack(masks), labels, scan.source)
     draw_preview(scan, result, tmp_path / "a.png", "volumes")
     texts, empty = written
-    assert [text for text in texts if " ml" in text] == ["red, 64.0 ml", "green, 16.0 ml", "blue, < 0.1 ml"]
+    assert [text for text in texts if " ml" in text] == ["red, 64 ml", "green, 16 ml", "blue, 0.008 ml"]
     assert empty == [(0, 255, 0), (0, 0, 255)]  # green lies under red wherever it lies
     assert "An empty square: found, but in none of these pictures." in texts
 

@@ -27,7 +27,7 @@ def test_structures_groups_and_the_mean_by_hand(capsys):
     assert rows_in(printed) == [
         ("structure", "n", "Dice", "IoU", "volume error %", "missed", "absent in", "false positive ml"),
         ("liver", "2", "0.700", "0.500", "20.0", "0", "0", "-"),
-        ("rib", "1", "0.500", "0.250", "0.0", "0", "1", "3.0"),
+        ("rib", "1", "0.500", "0.250", "0.0", "0", "1", "3"),
         ("group", "structures", "Dice", "IoU", "volume error %"),
         ("organs", "1", "0.700", "0.500", "20.0"),
         ("bones", "1", "0.500", "0.250", "0.0"),

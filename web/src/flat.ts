@@ -1,12 +1,20 @@
 /** Three planes on a plain canvas, for browsers without WebGL2: no 3D, no outline, no correcting. */
 
 import type { Colour, Layout, Pen, ScanData, Triple, Viewer } from "./viewer";
+import { say, type Side } from "./words";
 
 type Axis = 0 | 1 | 2;
 type Plane = "axial" | "coronal" | "sagittal";
 const PLANES: readonly Plane[] = ["axial", "coronal", "sagittal"];
-/** Of each plane the axes that run to the right and up, and the one that it stands on. */
+/** Of each plane the axes that run to the left and up, and the one that it stands on: the patient's right and front are on
+ * the left. */
 const AXES: Record<Plane, readonly [Axis, Axis, Axis]> = { axial: [0, 1, 2], coronal: [0, 2, 1], sagittal: [1, 2, 0] };
+/** Of each axis the letters of its two ends. */
+const ENDS: readonly (readonly [Side, Side])[] = [
+  ["L", "R"],
+  ["P", "A"],
+  ["I", "S"],
+];
 
 interface Box {
   plane: Plane;
@@ -133,8 +141,7 @@ export class FlatViewer implements Viewer {
     let at = 0;
     for (let row = scan.shape[v] - 1; row >= 0; row--) {
       for (let column = 0; column < scan.shape[u]; column++) {
-        const across = box.plane === "sagittal" ? column : scan.shape[u] - 1 - column; // the patient's right on the left
-        const voxel = across * steps[u] + row * steps[v] + this.cross[w] * steps[w];
+        const voxel = (scan.shape[u] - 1 - column) * steps[u] + row * steps[v] + this.cross[w] * steps[w];
         const grey = (255 * ((scan.hu[voxel] as number) - low)) / (high - low);
         const colour = this.colours[scan.cells[voxel] as number];
         const share = colour?.[3] ? this.opacity : 0;
@@ -147,11 +154,26 @@ export class FlatViewer implements Viewer {
     const plane = new OffscreenCanvas(image.width, image.height);
     plane.getContext("2d")?.putImageData(image, 0, 0);
     context.drawImage(plane, box.left, box.top, box.width, box.height);
-    const [x, y] = [this.cross[u] + 0.5, scan.shape[v] - this.cross[v] - 0.5];
-    const across = box.plane === "sagittal" ? x : scan.shape[u] - x;
+    const [x, y] = [scan.shape[u] - this.cross[u] - 0.5, scan.shape[v] - this.cross[v] - 0.5];
     context.fillStyle = "rgb(242 191 51 / 60%)";
-    context.fillRect(box.left + (across / scan.shape[u]) * box.width, box.top, 1, box.height);
+    context.fillRect(box.left + (x / scan.shape[u]) * box.width, box.top, 1, box.height);
     context.fillRect(box.left, box.top + (y / scan.shape[v]) * box.height, box.width, 1);
+    this.drawSides(context, box);
+  }
+
+  private drawSides(context: CanvasRenderingContext2D, { plane, left, top, width, height }: Box): void {
+    const [u, v] = AXES[plane];
+    context.fillStyle = "white";
+    context.font = "16px sans-serif";
+    const write = (side: Side, x: number, y: number, align: CanvasTextAlign, baseline: CanvasTextBaseline): void => {
+      context.textAlign = align;
+      context.textBaseline = baseline;
+      context.fillText(say(side), left + x, top + y);
+    };
+    write(ENDS[u]![1], 4, height / 2, "left", "middle");
+    write(ENDS[u]![0], width - 4, height / 2, "right", "middle");
+    write(ENDS[v]![1], width / 2, 4, "center", "top");
+    write(ENDS[v]![0], width / 2, height - 4, "center", "bottom");
   }
 
   private under(event: MouseEvent): Box | undefined {
@@ -167,7 +189,7 @@ export class FlatViewer implements Viewer {
     const column = Math.floor(((event.offsetX - box.left) / box.width) * nu);
     const row = Math.floor(((event.offsetY - box.top) / box.height) * nv);
     const voxel: Triple = [...this.cross];
-    voxel[u] = box.plane === "sagittal" ? column : nu - 1 - column;
+    voxel[u] = nu - 1 - column;
     voxel[v] = nv - 1 - row;
     this.goTo(voxel);
   }

@@ -5,6 +5,7 @@ import { MULTIPLANAR_TYPE, NVImage, Niivue, SHOW_RENDER, SLICE_TYPE } from "@nii
 import { betweenSlices } from "./between";
 import { boxesOf, changed, merged, texels, type Box, type Cells } from "./texels";
 import type { Colour, Grid, Layout, Pen, ScanData, Triple, Viewer } from "./viewer";
+import { say } from "./words";
 
 const SLICES: Record<Layout, SLICE_TYPE> = {
   all: SLICE_TYPE.MULTIPLANAR,
@@ -70,6 +71,8 @@ export class NiivueViewer implements Viewer {
       isNearestInterpolation: true,
       isForceMouseClickToVoxelCenters: true,
       isRadiologicalConvention: true,
+      sagittalNoseLeft: true,
+      showAllOrientationMarkers: true,
       multiplanarShowRender: SHOW_RENDER.ALWAYS,
       multiplanarLayout: MULTIPLANAR_TYPE.GRID,
       viewModeHotKey: "",
@@ -87,6 +90,7 @@ export class NiivueViewer implements Viewer {
     nv.blurShader = nv.sobelFirstOrderShader = nv.passThroughShader ?? null;
     nv.gl.checkFramebufferStatus = () => nv.gl.FRAMEBUFFER_COMPLETE;
     nv.addColormap(CT_COLOURS, { R: [0, 255], G: [0, 255], B: [0, 255], A: [0, 24], I: [0, 255] });
+    translateSides(nv);
     nv.setRenderAzimuthElevation(200, 10); // from the front, the patient's right on the left
     return new NiivueViewer(nv);
   }
@@ -301,6 +305,14 @@ class NiivuePen implements Pen {
     this.nv.drawBitmap?.set(mask);
     this.nv.drawAddUndoBitmap();
     this.nv.refreshDrawing(true);
+  }
+}
+
+/** NiiVue writes the sides of the patient in English: let it write them in the language of the page. */
+function translateSides(nv: Niivue): void {
+  for (const draw of ["drawTextLeft", "drawTextRight", "drawTextAbove", "drawTextBelow"] as const) {
+    const own = nv[draw].bind(nv);
+    nv[draw] = (at, text, ...rest) => own(at, say(text), ...rest);
   }
 }
 

@@ -158,7 +158,7 @@ export class RunPage {
       ["best", say("Best"), best === null ? "–" : say("{dice}, epoch {epoch}", { dice: number(best[1], 4), epoch: best[0] })],
       ["rate", say("Learning rate"), latest("learning_rate")],
       ["norm", say("Gradient norm"), latest("gradient_norm")],
-      ["speed", say("Slices a second"), latest("slices_per_second")],
+      ["speed", say("Slices per second"), latest("slices_per_second")],
     ];
     this.facts.replaceChildren(
       ...rows.map(([name, title, value]) =>
@@ -207,7 +207,7 @@ export class RunPage {
     );
     this.charts.rate.draw(say("Learning rate"), [line("learning_rate", say("learning rate"), COLOURS.rate)], span);
     this.charts.norm.draw(say("Gradient norm"), [line("gradient_norm", say("gradient norm"), COLOURS.norm)], span);
-    this.charts.speed.draw(say("Slices a second"), [line("slices_per_second", say("training"), COLOURS.speed)], span);
+    this.charts.speed.draw(say("Slices per second"), [line("slices_per_second", say("training"), COLOURS.speed)], span);
     for (const [name, key] of [["norm", "gradient_norm"], ["speed", "slices_per_second"]] as const) {
       this.charts[name].element.hidden = epochs.length > 0 && this.points(key).length === 0; // a run of before
     }

@@ -8,7 +8,7 @@ import { hasWebGL2, NiivueViewer } from "./niivue";
 import type { Place } from "./place";
 import { StructureList } from "./structures";
 import type { Colour, Layout, ScanData, Triple, Viewer } from "./viewer";
-import { later, number, say, speak, spoken } from "./words";
+import { later, number, say, sided, speak, spoken } from "./words";
 
 const WINDOWS: readonly (readonly [string, number, number])[] = [
   [later("Soft tissue"), -160, 240],
@@ -358,13 +358,14 @@ export class ScanPage {
     if (shown === null || scan === null) return;
     const [nx, ny] = scan.shape;
     const at = voxel[0] + nx * (voxel[1] + ny * voxel[2]);
-    const mm = shown.affine.slice(0, 3).map((row) => {
+    const [x = 0, y = 0, z = 0] = shown.affine.map((row) => {
       const [a = 0, b = 0, c = 0, d = 0] = row;
-      return number(a * voxel[0] + b * voxel[1] + c * voxel[2] + d, 1);
+      return a * voxel[0] + b * voxel[1] + c * voxel[2] + d;
     });
+    const position = `${sided(x, "R", "L")}  ${sided(y, "A", "P")}  ${sided(z, "S", "I")} mm`;
     const inside = shown.cells[scan.cells[at] ?? 0] ?? [];
     const names = inside.map((n) => shown.structures[n]?.title[spoken()] ?? "");
-    const parts = [`R ${mm[0]}  A ${mm[1]}  S ${mm[2]} mm`, `${number(scan.hu[at] ?? 0, 0)} ${say("HU")}`, ...names];
+    const parts = [position, `${number(scan.hu[at] ?? 0, 0)} ${say("HU")}`, ...names];
     this.foot.replaceChildren(...parts.map((text) => element("span", {}, text)));
     if (this.difference) {
       const texts = [say("both"), say("only in the mask"), say("only in the reference")];
@@ -385,6 +386,7 @@ export class ScanPage {
     this.correcting.draw();
     const where = this.viewers[0]?.where();
     if (where !== undefined) this.drawFoot(where);
+    for (const viewer of this.viewers) viewer.release(); // with the letters of the other language
   }
 
   private key(event: KeyboardEvent): void {

@@ -2,7 +2,7 @@
 
 import type { Structure } from "./api";
 import { button, element } from "./dom";
-import { later, number, say, spoken } from "./words";
+import { later, number, say, spoken, volume } from "./words";
 
 const WARNINGS: Record<Structure["warnings"][number], string> = {
   border: later("reaches the border of the scan"),
@@ -176,7 +176,7 @@ function ofScan(structure: Structure): string {
   const parts: string[] = [];
   if (structure.dice !== null) parts.push(`${say("Dice")} ${number(structure.dice, 3)}`);
   if (structure.volume_ml === null) return [...parts, say("not found")].join(" · ");
-  parts.push(`${number(structure.volume_ml, structure.volume_ml < 10 ? 1 : 0)} ${say("ml")}`);
+  parts.push(`${volume(structure.volume_ml)} ${say("ml")}`);
   if (structure.mean_hu !== null) parts.push(`${number(structure.mean_hu, 0)} ${say("HU")}`);
   return parts.join(" · ");
 }

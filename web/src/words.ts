@@ -7,6 +7,10 @@ export type Language = "en" | "fr";
 const TEXTS: Record<string, string> = french.texts;
 const NAMES: Record<string, string> = french.names;
 
+/** Letters of the patient's sides; in French those of droite, gauche, antérieur, postérieur, supérieur, inférieur. */
+export const SIDES = [later("R"), later("L"), later("A"), later("P"), later("S"), later("I")] as const;
+export type Side = (typeof SIDES)[number];
+
 let language: Language = "en";
 
 export function speak(chosen: Language): void {
@@ -24,7 +28,7 @@ export function say(text: string, values: Record<string, string | number> = {}):
 }
 
 /** The text itself, which is handed to `say` elsewhere: the mark by which the catalogue finds it. */
-export function later(text: string): string {
+export function later<T extends string>(text: T): T {
   return text;
 }
 
@@ -35,8 +39,19 @@ export function titled(name: string): string {
 
 /** A number as it is written in the language. */
 export function number(value: number, digits: number): string {
-  return value.toLocaleString(language === "fr" ? "fr-FR" : "en-GB", {
-    minimumFractionDigits: digits,
-    maximumFractionDigits: digits,
-  });
+  return value.toLocaleString(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
+/** A volume in ml: to three significant digits, and from 100 ml whole, as the terminal writes it. */
+export function volume(ml: number): string {
+  return ml.toLocaleString(locale(), ml < 100 ? { maximumSignificantDigits: 3 } : { maximumFractionDigits: 0 });
+}
+
+/** A position on an axis of the patient, by the letter of the side on which it lies. */
+export function sided(mm: number, positive: Side, negative: Side): string {
+  return `${say(mm < 0 ? negative : positive)} ${number(Math.abs(mm), 1)}`;
+}
+
+function locale(): string {
+  return language === "fr" ? "fr-FR" : "en-GB";
 }

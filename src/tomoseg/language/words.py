@@ -129,6 +129,16 @@ def short(value: float, lang: Language | None = None) -> str:
     return pointed(f"{value:.3g}", lang)
 
 
+def millilitres(volume: float, lang: Language | None = None) -> str:
+    """Format a volume in ml, without its unit: to three significant digits, and from 100 ml whole.
+
+    Example:
+        >>> millilitres(0.00814, "fr"), millilitres(1532.4)
+        ('0,00814', '1532')
+    """
+    return f"{volume:.0f}" if volume >= 100 else short(volume, lang)
+
+
 def percent(share: float, lang: Language | None = None) -> str:
     r"""Format a fraction in [0, 1] as a whole percentage.
 

@@ -37,6 +37,7 @@ from tomoseg.settings import Language
 
 Plane = Literal["axial", "coronal", "sagittal"]
 EdgeMark = Literal["R", "L", "A", "P", "S", "I"]
+"""Letters of the patient's sides; in French those of droite, gauche, antérieur, postérieur, supérieur, inférieur."""
 all_later("axial", "coronal", "sagittal", "R", "L", "A", "P", "S", "I")
 Colour = tuple[int, int, int]
 

@@ -274,8 +274,8 @@ function told(structure) {
 }
 
 function volume(ml) {
-  if (ml < 0.05) return `< ${number(0.1, 1)} ml`;
-  return `${number(ml, ml < 10 ? 1 : 0)} ml`;
+  const digits = ml < 100 ? { maximumSignificantDigits: 3 } : { maximumFractionDigits: 0 };
+  return `${ml.toLocaleString(state.lang, digits)} ml`;
 }
 
 function drawList() {

@@ -199,7 +199,7 @@ def _entry(one: Masks3D, shapes: Sequence[Shape | None], voxel_ml: float) -> dic
         "title": {lang: readable(one.structure.name, lang) for lang in _LANGUAGES},
         "group": {lang: readable_group(one.structure.group, lang) for lang in _LANGUAGES},
         "colour": one.structure.colour,
-        "volumes_ml": [round(volumes[0], 3), None if one.reference is None else round(volumes[1], 3)],
+        "volumes_ml": [round(volumes[0], 6), None if one.reference is None else round(volumes[1], 6)],
         "dice": None if one.dice is None else round(one.dice, 4),
     }
 

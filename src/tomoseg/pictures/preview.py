@@ -11,7 +11,7 @@ from jaxtyping import UInt8, UInt16
 
 from tomoseg.errors import GridError, LabelError
 from tomoseg.labels import LabelSet, label_type
-from tomoseg.language.words import number, say, short
+from tomoseg.language.words import millilitres, number, say, short
 from tomoseg.masks import by_byte, mask_in
 from tomoseg.notices import Notice
 from tomoseg.pictures.arrange import CAPTION, GAP, Place, arrange, bottom_of
@@ -144,9 +144,9 @@ def draw_preview(
         for picture in _pictures(volume, label_values, plane, [_fullest(labelled, axis)], window_hu)
     ]
     axials = _pictures(volume, label_values, "axial", _spread(labelled), window_hu)
-    millilitres = {value: count * float(np.prod(volume.spacing_mm)) / 1000 for value, count in voxels.items()}
+    volumes_ml = {value: count * float(np.prod(volume.spacing_mm)) / 1000 for value, count in voxels.items()}
     heading = _Heading(title, _describe(volume, lang), lines_of(warnings, lang))
-    _compose([*planes, *axials], labels, millilitres, heading, lang).save(path)
+    _compose([*planes, *axials], labels, volumes_ml, heading, lang).save(path)
 
 
 def _voxels_of_masks(result: Segmentation) -> dict[int, int]:
@@ -235,15 +235,15 @@ class _Heading:
 
 
 def _compose(
-    pictures: list[_Picture], labels: LabelSet, millilitres: dict[int, float], heading: _Heading, lang: Language
+    pictures: list[_Picture], labels: LabelSet, volumes_ml: dict[int, float], heading: _Heading, lang: Language
 ) -> Sheet:
     """Compose the sheet; the first three pictures are the planes, the others axial slices."""
     top = _HEADER + warning_height(heading.warnings)
     aspects = [picture.aspect for picture in pictures]
     places = arrange(aspects[:3], aspects[3:], top, _MARGIN, _WIDTH - 2 * _MARGIN)
-    ids = sorted(millilitres, key=lambda value: (-millilitres[value], value))
+    ids = sorted(volumes_ml, key=lambda value: (-volumes_ml[value], value))
     shown = {int(value) for picture in pictures for value in np.unique(picture.values)}
-    beside = {value: LegendEntry(_ml(millilitres[value], lang), value in shown) for value in ids}
+    beside = {value: LegendEntry(f"{millilitres(volumes_ml[value], lang)} ml", value in shown) for value in ids}
     legend_top = bottom_of(places) + GAP
     nothing = say("Nothing is labelled in this scan.", lang)
     legend = Legend.of(ids, labels, _WIDTH - 2 * _MARGIN, nothing, lang, beside)
@@ -260,11 +260,6 @@ def _compose(
         text = say("An empty square: found, but in none of these pictures.", lang)
         sheet.text(_MARGIN, legend_top + legend.height + note / 2, text, 14, DIM)
     return sheet
-
-
-def _ml(millilitres: float, lang: Language) -> str:
-    least = f"< {number(0.1, 1, lang)} ml"
-    return f"{number(millilitres, 1 if millilitres < 100 else 0, lang)} ml" if millilitres >= 0.05 else least
 
 
 def _draw(sheet: Sheet, picture: _Picture, place: Place, colours: UInt8[np.ndarray, "n 3"], lang: Language) -> None:

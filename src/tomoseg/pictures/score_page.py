@@ -29,7 +29,7 @@ from tomoseg.evaluation.summary import Comparison, StructureSummary, Summary, ta
 from tomoseg.files.atomic import write_whole_text
 from tomoseg.labels import LabelSet
 from tomoseg.language.sentences import sentence
-from tomoseg.language.words import later, number, percent, say, say_many, short
+from tomoseg.language.words import later, millilitres, number, percent, say, say_many, short
 from tomoseg.notices import Notice
 from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.settings import Language
@@ -161,6 +161,7 @@ def write_score_page(page: ScorePage, path: Path, lang: Language = "en") -> None
         compared_in=_shown("comparison", METRICS),
         value=partial(_value, lang=lang),
         number=lambda value, digits: number(value, digits, lang),
+        millilitres=partial(millilitres, lang=lang),
         readable=partial(readable, lang=lang),
         readable_group=partial(readable_group, lang=lang),
         voxels=_voxels(page.scores, lang),

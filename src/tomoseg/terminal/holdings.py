@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tomoseg.checks.holdings import Holdings, StructureHolding
-from tomoseg.language.words import say, say_many, short
+from tomoseg.language.words import millilitres, say, say_many, short
 from tomoseg.terminal.console import out, table
 
 MOST_NAMED = 12
@@ -68,11 +68,7 @@ def _volumes(one: StructureHolding) -> list[object]:
     if one.volume_ml is None:
         return [one.empty, None, None, None]
     low, high = one.volume_ml
-    return [one.empty, *(_short(value) for value in (low, one.median_ml or 0, high))]
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else short(value)
+    return [one.empty, *(millilitres(value) for value in (low, one.median_ml or 0, high))]
 
 
 def _whole(low: float, high: float) -> str:

@@ -10,7 +10,7 @@ from tomoseg.evaluation.metrics import METRICS
 from tomoseg.evaluation.ranking import Ranked, Ranking
 from tomoseg.evaluation.statistics import LEAST_PATIENTS, Estimate
 from tomoseg.evaluation.summary import Comparison, Summary
-from tomoseg.language.words import percent, pointed, say, say_many, spoken
+from tomoseg.language.words import millilitres, percent, pointed, say, say_many, spoken
 from tomoseg.pictures.structure_names import readable_group
 from tomoseg.terminal.console import fail, out, table, warn_all
 from tomoseg.workflows.evaluate import Evaluation
@@ -115,7 +115,7 @@ def _means(estimates: Mapping[str, Estimate], metrics: Sequence[str]) -> list[st
 
 
 def _millilitres(value: float | None) -> str | None:
-    return None if value is None else _rounded(value, 1)
+    return None if value is None else millilitres(value)
 
 
 def _rounded(value: float, digits: int) -> str:
