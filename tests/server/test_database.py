@@ -3,7 +3,9 @@
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
+import psutil
 import pytest
 
 from tomoseg.errors import ConfigError, OutputError
@@ -24,8 +26,12 @@ def test_one_of_another_version_is_refused(tmp_path):
     with sqlite3.connect(tmp_path / NAME) as connection:
         connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     connection.close()
-    with pytest.raises(ConfigError, match=f"expected a database of version {VERSION}, got version {VERSION + 1}"):
+    with pytest.raises(
+        ConfigError, match=f"expected a database of version {VERSION}, got version {VERSION + 1}"
+    ) as error:
         Database(tmp_path)
+    assert error.tb  # what it holds is not left to the garbage collector
+    assert [file.path for file in psutil.Process().open_files() if tmp_path in Path(file.path).parents] == []
 
 
 def test_what_is_no_database_is_refused(tmp_path):

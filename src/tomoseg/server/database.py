@@ -79,7 +79,11 @@ class Database:
                 self.path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
             )
             self._connection.row_factory = sqlite3.Row
-            self._prepare()
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
         except sqlite3.Error as error:
             raise ConfigError(
                 f"{self.path}: expected a database of jobs that can be written, got: {error}; give another --folder, "

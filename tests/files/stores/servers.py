@@ -138,7 +138,8 @@ def certificate_in(folder: Path) -> Certificate:
     new = ("-newkey", "rsa:2048", "-nodes")
     openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=somebody")
     openssl("req", *new, "-keyout", "own.key", "-out", "own.csr", "-subj", "/CN=127.0.0.1")
-    (folder / "of.txt").write_text("subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
+    by_rfc_5280 = "authorityKeyIdentifier=keyid\n"  # without it, Python from 3.13 on refuses it
+    (folder / "of.txt").write_text(f"subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n{by_rfc_5280}")
     by = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "of.txt")
     openssl("x509", "-req", "-in", "own.csr", "-out", "own.pem", *by)
     return Certificate(folder / "ca.pem", folder / "own.pem", folder / "own.key")

@@ -61,18 +61,30 @@ def test_a_refusal_is_told_at_once(status, advice):
         assert len(server.asked) == 1
 
 
-def test_a_certificate_that_nobody_vouches_for(certificate, monkeypatch):
+@pytest.fixture
+def secure_server(certificate):
     server = WebServer({"/ct.nii": CONTENT})
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate.file, certificate.key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     with serving(server):
-        place = place_of(f"https://{server.address}/ct.nii")
-        with pytest.raises(InputError, match="a certificate that this machine trusts, got another; set SSL_CERT_FILE"):
-            mirror(place, lazily=False)
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.authority))
+        yield server
+
+
+def test_a_certificate_that_nobody_vouches_for(secure_server, certificate, monkeypatch):
+    place = place_of(f"https://{secure_server.address}/ct.nii")
+    with pytest.raises(InputError, match="a certificate that this machine trusts, got another; set SSL_CERT_FILE"):
         mirror(place, lazily=False)
-        assert place.read_bytes() == CONTENT
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.authority))
+    mirror(place, lazily=False)
+    assert place.read_bytes() == CONTENT
+
+
+def test_a_certificate_of_another_name(secure_server, certificate, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.authority))
+    place = place_of(f"https://localhost:{secure_server.server_address[1]}/ct.nii")
+    with pytest.raises(InputError, match="got: Hostname mismatch, certificate is not valid for 'localhost'; check"):
+        mirror(place, lazily=False)
 
 
 def test_a_file_that_changes_meanwhile_is_refused(blocks):

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from tomoseg.errors import DownloadError
-from tomoseg.files.http_status import MAY_PASS
+from tomoseg.files.http_status import MAY_PASS, why_untrusted
 from tomoseg.hosts import LOOPBACK
 from tomoseg.version import __version__
 
@@ -189,12 +189,12 @@ def _failures_told(url: str) -> Iterator[None]:
     except httpx.TimeoutException:
         raise TryAgainError(f"{url}: expected an answer, got: none in time") from None
     except httpx.TransportError as problem:
-        text = re.sub(r"^\[.*?\] (certificate verify failed: )?| \(_ssl.*\)$", "", str(problem))
-        if "CERTIFICATE_VERIFY_FAILED" in str(problem):
+        if (reason := why_untrusted(problem)) is not None:
             raise DownloadError(
-                f"{url}: expected a trusted certificate, got: {text}; "
+                f"{url}: expected a trusted certificate, got: {reason}; "
                 "check this machine's clock and certificates, or the URL"
             ) from None
+        text = re.sub(r"^\[.*?\] | \(_ssl.*\)$", "", str(problem))
         raise TryAgainError(f"{url}: expected an answer, got: {text or type(problem).__name__}") from None
 
 

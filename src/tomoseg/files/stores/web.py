@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from tomoseg.errors import InputError
-from tomoseg.files.http_status import MAY_PASS
+from tomoseg.files.http_status import MAY_PASS, why_untrusted
 from tomoseg.files.stores.addresses import in_full, url_of
 from tomoseg.files.stores.objects import BrokenError, Entry, again, not_trusted
 
@@ -94,10 +94,18 @@ def _asked(url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
                 raise InputError(f"{url}: expected the file, got HTTP status {reply.status_code}; {_advice(reply)}")
             yield reply
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        if "CERTIFICATE" in str(error):
-            told: InputError = not_trusted(url)
+        if (reason := why_untrusted(error)) is not None:
+            told: InputError = _untrusted(url, reason)
             raise told from None
         raise BrokenError(_broken(error)) from None
+
+
+def _untrusted(url: str, reason: str) -> InputError:
+    if "issuer" in reason or "self-signed" in reason or "self signed" in reason:
+        return not_trusted(url)
+    return InputError(
+        f"{url}: expected a trusted certificate, got: {reason}; check this machine's clock and certificates, or the URL"
+    )
 
 
 def _broken(error: Exception) -> str:
