@@ -298,6 +298,29 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def written(value: object) -> str:
+    """Return a value as it is written in a file of settings.
+
+    Example:
+        >>> written(True), written((256, 256)), written("axial"), written(None)
+        ('true', '[256, 256]', 'axial', 'null')
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name}: {written(one)}' for name, one in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(written, value))}]"
+    return str(value) or "''"
+
+
+def _given(value: object) -> str:
+    """Return a wrong value; text is quoted, so that spaces at its ends are seen."""
+    return repr(value) if isinstance(value, str) else written(value)
+
+
 def _first_problem(kind: type[Config], error: ValidationError) -> str:
     problem = error.errors()[0]
     path = [str(part) for part in problem["loc"]]
@@ -310,10 +333,10 @@ def _first_problem(kind: type[Config], error: ValidationError) -> str:
     if problem["type"] == "literal_error" and (known := re.findall(r"'([^']*)'", problem["ctx"]["expected"])):
         return f"{place}: {unknown_name_message(str(given), known)}"
     if problem["type"] == "tuple_type":  # one alone, of what may be several
-        return f"{place}: expected a list, got {given!r}; write {json.dumps([given], default=str)}"
+        return f"{place}: expected a list, got {_given(given)}; write {json.dumps([given], default=str)}"
     message = problem["msg"]
     text = _bound(problem["type"], message.split()[-1]) or re.sub("^Input should be ", "expected ", message)
-    return f"{place}: {text}, got {given!r}; correct the value"
+    return f"{place}: {text}, got {_given(given)}; correct the value"
 
 
 def _bound(problem: str, limit: str) -> str | None:

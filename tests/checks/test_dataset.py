@@ -110,7 +110,8 @@ def test_volume_position_and_tissue_are_compared():
     large = {**masks, "lung": block((2, 22), (2, 17), (2, 28))}
     assert {(f.kind, f.structure) for f in said(volume, large)} >= {("volume", "lung"), ("HU", "lung")}
     (found,) = [f for f in said(volume, large) if f.kind == "volume"]
-    assert found.text.startswith("It has 7.8e+03 ml, 26.3 times more than the median of 297 ml")
+    assert found.text.startswith("It has 7800 ml, 26.3 times more than the median of 297 ml (2")
+    assert "7800" not in found.text.split("(")[1]  # what is odd is not in the range of what is usual
     away = {**masks, "skull": block((8, 16), (8, 14), (0, 5))}
     assert ("position", "skull") in {(f.kind, f.structure) for f in said(volume, away)}
 
@@ -201,3 +202,4 @@ def test_a_few_wrong_values_do_not_move_what_is_typical():
     assert (found.middle, found.spread) == (2, pytest.approx(1.4826))
     assert found.is_far(9.0, 4.0, 0.5)
     assert not found.is_far(9.0, 4.0, 8.0)
+    assert found.usual(np.array([1.0, 2.0, 3.0, 900.0]), 4.0, 0.5) == (1.0, 3.0)

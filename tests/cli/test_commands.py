@@ -291,7 +291,7 @@ class TestPredict:
         assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
         first, second = capsys.readouterr().out.splitlines()
         assert re.fullmatch(rf"s0: {re.escape(str(tmp_path / 'out'))} \(\d+\.\d s\)", first)
-        assert re.fullmatch(r"openvino fp32 on cpu, peak memory \d\.\d\d GiB", second)
+        assert re.fullmatch(r"openvino fp32 on cpu, peak memory \d\.\d\d GB", second)
         assert run("predict", "-i", ct, "-o", tmp_path / "out", "-m", model, *CPU) == 0
         assert capsys.readouterr().out == f"s0: {tmp_path / 'out'} (done before)\n"
 

@@ -17,7 +17,7 @@ from tomoseg.labels import LabelSet
 from tomoseg.models.tuned import Tuned
 from tomoseg.models.views import Fusion, NetworkWeights
 from tomoseg.postprocess.steps import PostprocessStep
-from tomoseg.server.command import Ready
+from tomoseg.server.command import Left, Ready
 from tomoseg.workflows.choosing import Choice
 from tomoseg.workflows.demo import DemoReport, PackagedShown
 from tomoseg.workflows.fuse import Fused
@@ -138,11 +138,13 @@ def test_demo(french, monkeypatch, tmp_path):
 
 def test_serve(french, monkeypatch, tmp_path):
     ready = Ready("http://here", tmp_path, "body-117 (117 structures)", "secret", True, False)
-    monkeypatch.setattr("tomoseg.server.command.serve_until_stopped", lambda *args: args[-1](ready))
+    monkeypatch.setattr("tomoseg.server.command.serve_until_stopped", lambda *args: args[-1](ready) or Left(2, True))
     assert french("serve", "-o", tmp_path).splitlines() == [
         "Le serveur est à http://here ; Ctrl-C l'arrête.",
         "modèles : body-117 (117 structures)",
         f"scanners et résultats : {tmp_path}",
         "jeton : secret",
         "Il n'est montré que cette fois-ci, et seule son empreinte est gardée ; --new-token en fait un autre.",
+        "Le serveur s'est arrêté ; 2 tâches attendent le prochain démarrage.",
+        "Son entraînement est arrêté aussi et ne reprend pas : relancez-le.",
     ]

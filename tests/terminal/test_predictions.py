@@ -46,7 +46,7 @@ def test_each_scan_has_its_line_when_it_ends(ended, out, err, capsys):
 def test_what_computed_them_and_what_failed_come_last(capsys):
     show_predictions(ENDED)
     printed = capsys.readouterr()
-    assert printed.out.splitlines() == ["openvino fp32 on cpu, peak memory 1.50 GiB"]
+    assert printed.out.splitlines() == ["openvino fp32 on cpu, peak memory 1.61 GB"]
     assert printed.err.splitlines() == ["warning: a: It is odd.", "failed: 1 of 3 scans: c"]
 
 
@@ -79,7 +79,7 @@ def test_what_is_noticed_of_many_scans_is_told_once_and_the_decisive_first(capsy
 )
 def test_the_last_line_says_that_the_model_is_tuned(cases, said, capsys):
     show_predictions([ScanDone(scan("a"), None, (), record=record(tuned={"cases": cases}))])
-    assert capsys.readouterr().out.splitlines()[-1] == f"openvino fp32 on cpu, peak memory 1.50 GiB; {said}"
+    assert capsys.readouterr().out.splitlines()[-1] == f"openvino fp32 on cpu, peak memory 1.61 GB; {said}"
 
 
 def rated(name, mean, notices=(), key="self_rating", **structures):

@@ -194,7 +194,7 @@ def test_a_network_that_was_not_told_goes_on_as_it_was_and_can_learn_it(network)
     with torch.inference_mode():
         assert torch.allclose(target(images), source.network(images[:, :-1]), atol=1e-5)
     with pytest.raises(
-        TrainingError, match=r"expected network\.position as in the model to start from, True, got False"
+        TrainingError, match=r"expected network\.position as in the model to start from, true, got false"
     ):
         warm_start(old.build(), old, Model(new, target))
 

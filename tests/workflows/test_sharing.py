@@ -71,7 +71,7 @@ def test_others_that_do_it_otherwise_are_refused(scans, model, tmp_path, monkeyp
     other = Leases(tmp_path / "out")
     other.forget(["s1"])
     other.claim("s1")
-    with pytest.raises(ConfigError, match=r"expected all workers to compute alike, got ml not given and True; ins"):
+    with pytest.raises(ConfigError, match=r"expected all workers to compute alike, got ml not given and true; ins"):
         join(scans, tmp_path / "out", model, ml=True)
     job = tmp_path / "out" / ".work" / "job.json"
     job.write_text(job.read_text().replace('"tomoseg": "', '"tomoseg": "9.'))

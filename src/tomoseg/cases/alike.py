@@ -8,6 +8,7 @@ from typing import Any
 
 from tomoseg.errors import ConfigError
 from tomoseg.language.words import part
+from tomoseg.settings import written
 
 OnReady = Callable[[Mapping[str, Any]], None]
 """Called with what every record depends on, once it is known."""
@@ -66,9 +67,7 @@ def _differences(first: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator
 
 
 def _in_words(value: object) -> str:
-    if value is None:
-        return part("not given")
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return part("not given") if value is None else written(value)
 
 
 def another_version(ours: str, theirs: str) -> str:

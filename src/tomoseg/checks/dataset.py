@@ -11,7 +11,7 @@ from tomoseg.checks.facts import SCAN_BIN, CaseFacts, StructureFacts
 from tomoseg.checks.findings import LEAST_CASES, SCAN, Finding, RobustStats
 from tomoseg.checks.sides import direction_findings, image_findings, side_findings
 from tomoseg.errors import counted
-from tomoseg.language.words import part
+from tomoseg.language.words import millilitres, part
 
 OVERLAP_SHARE = 0.10
 SHIFT_HU = 40
@@ -223,16 +223,21 @@ Held = Sequence[tuple[CaseFacts, StructureFacts]]
 def _volumes(name: str, held: Held) -> Iterator[Finding]:
     sizes = np.log([facts.volume_ml for _, facts in held])
     typical = RobustStats.of(sizes)
+    low, high = np.exp(typical.usual(sizes, *VOLUME))
     for (case, facts), size in zip(held, sizes, strict=True):
         if typical.is_far(float(size), *VOLUME):
             times = float(np.exp(abs(size - typical.middle)))
             which = "more" if size > typical.middle else "less"
             text = (
-                f"It has {facts.volume_ml:.3g} ml, {times:.1f} times {which} than the median of "
-                f"{np.exp(typical.middle):.3g} ml; nine in ten lie between {np.exp(typical.low):.3g} and "
-                f"{np.exp(typical.high):.3g}. Check that all of it is contoured, and nothing else."
+                f"It has {_ml(facts.volume_ml)} ml, {times:.1f} times {which} than the median of "
+                f"{_ml(np.exp(typical.middle))} ml ({_ml(low)} to {_ml(high)} are usual). Check that all of it is "
+                "contoured, and nothing else."
             )
             yield Finding.warning("volume", text, case.name, name)
+
+
+def _ml(volume: float) -> str:
+    return millilitres(volume, "en")  # a sentence is English until it is printed
 
 
 def _places(name: str, held: Held) -> Iterator[Finding]:
@@ -242,12 +247,12 @@ def _places(name: str, held: Held) -> Iterator[Finding]:
     ):
         values = np.array([facts.in_body[axis] for _, facts in held])
         typical = RobustStats.of(values)
+        low, high = typical.usual(values, *POSITION)
         for (case, _), value in zip(held, values, strict=True):
             if typical.is_far(float(value), *POSITION):
                 text = (
                     f"Its centre lies {value:.0%} of the body's {size} {direction}; {typical.middle:.0%} is "
-                    f"usual, and nine in ten lie between {typical.low:.0%} and {typical.high:.0%}. Check that "
-                    "the mask belongs to the scan."
+                    f"usual ({low:.0%} to {high:.0%}). Check that the mask belongs to the scan."
                 )
                 yield Finding.warning("position", text, case.name, name)
 
@@ -255,12 +260,12 @@ def _places(name: str, held: Held) -> Iterator[Finding]:
 def _tissues(name: str, held: Held) -> Iterator[Finding]:
     values = np.array([facts.hu_median for _, facts in held])
     typical = RobustStats.of(values)
+    low, high = typical.usual(values, *TISSUE)
     for (case, _), value in zip(held, values, strict=True):
         if typical.is_far(float(value), *TISSUE):
             text = (
-                f"Its median is {value:.0f} HU; {typical.middle:.0f} is usual, and nine in ten have "
-                f"{typical.low:.0f} to {typical.high:.0f}. Check that the mask lies on the structure and that "
-                "the scan is in HU."
+                f"Its median is {value:.0f} HU; {typical.middle:.0f} is usual ({low:.0f} to {high:.0f}). Check that "
+                "the mask lies on the structure and that the scan is in HU."
             )
             yield Finding.warning("HU", text, case.name, name)
 

@@ -102,14 +102,10 @@ class RobustStats:
     Attributes:
         middle: Median.
         spread: 1.4826 times the median absolute deviation, which is the standard deviation of normal values.
-        low: 5th percentile.
-        high: 95th percentile.
     """
 
     middle: float
     spread: float
-    low: float
-    high: float
 
     @classmethod
     def of(cls, values: Float64[np.ndarray, " n"]) -> RobustStats:
@@ -120,12 +116,22 @@ class RobustStats:
             3.0
         """
         middle = float(np.median(values))
-        low, high = (float(value) for value in np.percentile(values, (5, 95)))
-        return cls(middle, 1.4826 * float(np.median(np.abs(values - middle))), low, high)
+        return cls(middle, 1.4826 * float(np.median(np.abs(values - middle))))
 
     def is_far(self, value: float, spreads: float, least: float) -> bool:
         """Whether a value is more than `spreads` spreads, and more than `least`, from the median."""
         return abs(value - self.middle) > max(spreads * self.spread, least)
+
+    def usual(self, values: Float64[np.ndarray, " n"], spreads: float, least: float) -> tuple[float, float]:
+        """Return the smallest and the largest of the values that are not far from the median.
+
+        Example:
+            >>> values = np.array([1.0, 2.0, 3.0, 4.0, 100.0])
+            >>> RobustStats.of(values).usual(values, 5, 1)
+            (1.0, 4.0)
+        """
+        near = [value for value in values.tolist() if not self.is_far(value, spreads, least)]
+        return min(near), max(near)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def serve(
     require_installed("fastapi", "uvicorn", "python_multipart")
     from tomoseg.server.command import Ready, serve_until_stopped
     from tomoseg.server.trainer import Learning
-    from tomoseg.terminal.serving import show_ready
+    from tomoseg.terminal.serving import show_ready, show_stopped
 
     starting = ExitStack()
 
@@ -53,5 +53,6 @@ def serve(
     learning = Learning(train_on, options.train_minutes, train_config, compute.device)
     with starting:
         starting.enter_context(progress(say("loading the model")))
-        serve_until_stopped(model, folder, options, compute, learning, on_ready)
+        left = serve_until_stopped(model, folder, options, compute, learning, on_ready)
+    show_stopped(left.jobs, left.training)
     return DONE

@@ -14,7 +14,7 @@ from tomoseg.packages import require_installed
 from tomoseg.server.database import Database
 from tomoseg.server.guard import has_token, make_token
 from tomoseg.server.offers import in_words, offers_of, trained_in
-from tomoseg.server.serving import ServerSettings, locked, make_app, private_files, serve
+from tomoseg.server.serving import Left, ServerSettings, locked, make_app, private_files, serve
 from tomoseg.server.trainer import Learning
 from tomoseg.server.uploads import Rules
 
@@ -47,8 +47,8 @@ def serve_until_stopped(
     compute: Compute,
     learning: Learning,
     on_ready: Callable[[Ready], None],
-) -> None:
-    """Serve until the process is told to stop.
+) -> Left:
+    """Serve until the process is told to stop, and return what is unfinished.
 
     Args:
         models: Folders or names of models, the default first.
@@ -89,7 +89,7 @@ def serve_until_stopped(
         )
         port = listening.getsockname()[1]
         ready = Ready(url_of(options.host, port), place, in_words(offers), made, is_guarded, not is_local)
-        serve(make_app(settings), listening, lambda: on_ready(ready))
+        return serve(make_app(settings), listening, lambda: on_ready(ready))
 
 
 def rules_of(options: ServeOptions) -> Rules:

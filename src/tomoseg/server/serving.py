@@ -117,6 +117,19 @@ def _lock(file: IO[bytes]) -> None:
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
 
 
+@dataclass(frozen=True)
+class Left:
+    """What a server leaves unfinished when it stops.
+
+    Attributes:
+        jobs: How many jobs the next start continues with.
+        training: Whether a training was stopped, which no start continues.
+    """
+
+    jobs: int
+    training: bool
+
+
 def make_app(settings: ServerSettings, routers: Sequence[APIRouter] = (), page: Path | None = PAGE) -> FastAPI:
     """Create the application, whose workers run while it is served.
 
@@ -144,8 +157,9 @@ def make_app(settings: ServerSettings, routers: Sequence[APIRouter] = (), page: 
             async with service.watch.running():
                 yield
         finally:
-            service.trainer.stop()
+            training = service.trainer.stop()
             supervisor.stop()
+            app.state.left = Left(len(service.jobs.standings()), training is not None)
             if pacs is not None:
                 await pacs.close()
             service.database.close()
@@ -166,8 +180,8 @@ def _workers(settings: ServerSettings) -> list[WorkerSettings]:
     return [looks, *[segments] * settings.workers]
 
 
-def serve(app: FastAPI, listening: socket.socket, on_ready: Callable[[], None] = lambda: None) -> None:
-    """Serve an application until the process is told to stop.
+def serve(app: FastAPI, listening: socket.socket, on_ready: Callable[[], None] = lambda: None) -> Left:
+    """Serve an application until the process is told to stop, and return what is unfinished.
 
     Args:
         app: The application.
@@ -198,6 +212,8 @@ def serve(app: FastAPI, listening: socket.socket, on_ready: Callable[[], None] =
         if refused is None:
             raise
         raise refused from None
+    left: Left = getattr(app.state, "left", Left(0, False))
+    return left
 
 
 @contextmanager

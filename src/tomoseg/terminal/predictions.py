@@ -49,10 +49,10 @@ def show_predictions(results: Sequence[ScanDone]) -> None:
     last = next((result.record for result in reversed(results) if result.record and not result.skipped), None)
     if last is not None:
         engine = last["engine"]
-        peak = last["peak_memory_bytes"] / 2**30
+        peak = last["peak_memory_bytes"] / 1e9
         out.print(
             say(
-                "{engine} {precision} on {device}, peak memory {peak} GiB{tuned}",
+                "{engine} {precision} on {device}, peak memory {peak} GB{tuned}",
                 engine=engine["name"],
                 precision=engine["precision"],
                 device=engine["device"],

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tomoseg.language.words import all_later, pointed, say
+from tomoseg.language.words import all_later, pointed, say, say_many
 from tomoseg.notices import Notice, gathered
 from tomoseg.terminal.console import fail, out, warn_all
 from tomoseg.terminal.predicting import Predicting
@@ -35,6 +35,27 @@ def show_ready(url: str, folder: Path, models: str, token: str | None, is_guarde
         out.print(say("token: the one that was shown when it was made; --new-token makes another"))
     if is_reachable and not is_guarded:
         warn_all(["Whoever reaches this address may see all scans and results, and remove them."])
+
+
+def show_stopped(jobs: int, training: bool) -> None:
+    """That a server has stopped, and what is unfinished.
+
+    Args:
+        jobs: How many jobs the next start continues with.
+        training: Whether a training was stopped with it.
+    """
+    if jobs == 0:
+        out.print(say("The server has stopped; no job is unfinished."))
+    else:
+        out.print(
+            say_many(
+                jobs,
+                "The server has stopped; 1 job waits for the next start.",
+                "The server has stopped; {count} jobs wait for the next start.",
+            )
+        )
+    if training:
+        out.print(say("Its training has been stopped too and is not continued: start it again."))
 
 
 _STATES = all_later("received", "checking", "queued", "running", "done", "failed", "cancelled", "expired")

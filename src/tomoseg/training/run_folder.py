@@ -32,7 +32,7 @@ from tomoseg.config import TrainConfig
 from tomoseg.errors import TrainingError
 from tomoseg.files.atomic import whole_file
 from tomoseg.models.folder import Model, save_model
-from tomoseg.settings import Role, load_config, roles, save_config
+from tomoseg.settings import Role, load_config, roles, save_config, written
 from tomoseg.training.listener import Beginning, Listener
 from tomoseg.version import __version__
 
@@ -117,7 +117,7 @@ class RunFolder:
     def _check_same(self, before: TrainConfig, now: TrainConfig) -> None:
         old, new = before.model_dump(), now.model_dump()
         changed = [
-            f"{place} was {was!r} and is {becomes!r}"
+            f"{place} was {written(was)} and is {written(becomes)}"
             for place, was, becomes in _differences(old, new)
             if place not in FREE_TO_CHANGE
         ]

@@ -11,6 +11,7 @@ from tomoseg.errors import TrainingError
 from tomoseg.models.folder import Model, ModelRecord
 from tomoseg.network_kinds import NetworkConfig
 from tomoseg.networks.network import Network
+from tomoseg.settings import written
 
 HEAD = ("head.weight", "head.bias")
 """Parameters of the last layer, one row per structure."""
@@ -86,8 +87,8 @@ def _check_fits(old: ModelRecord, new: ModelRecord) -> None:
     for name, was, now in (*compared, ("windows_hu", old.windows_hu, new.windows_hu)):
         if was != now:
             raise TrainingError(
-                f"expected {name} as in the model to start from, {was!r}, got {now!r}; set {name} to that, or "
-                "start from scratch"
+                f"expected {name} as in the model to start from, {written(was)}, got {written(now)}; set {name} to "
+                "that, or start from scratch"
             )
 
 

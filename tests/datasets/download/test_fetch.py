@@ -205,11 +205,11 @@ class TestAnotherFile:
     @pytest.mark.parametrize("total", ["9" * 5000, "-1", "all", "*"])
     def test_a_size_that_is_none(self, target, total):
         server = FileServer(CONTENT, statuses=[206], headers={"Content-Range": f"bytes 0-9/{total}"})
-        check_refused(server, target, "expected the server to state the file's size, got None; pass --size", size=False)
+        check_refused(server, target, "expected the server to state the file's size, got none; pass --size", size=False)
         assert nothing_left(target)
 
     def test_no_size_at_all(self, target):
-        message = r"expected the server to state the file's size, got None; pass --size"
+        message = r"expected the server to state the file's size, got none; pass --size"
         check_refused(FileServer(CONTENT, endless=True), target, message, size=False)
         assert nothing_left(target)
 

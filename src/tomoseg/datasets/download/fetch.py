@@ -170,7 +170,7 @@ def _attempt(part: _Part, archive: Archive, web: Web, on_bytes: OnBytes) -> None
 def _checked_total(archive: Archive, reply: Reply) -> int:
     total = reply.total if archive.bytes is None else archive.bytes
     if not total:
-        raise DownloadError(f"{archive.url}: expected the server to state the file's size, got {total}; pass --size")
+        raise DownloadError(f"{archive.url}: expected the server to state the file's size, got none; pass --size")
     if reply.total not in (None, total):
         raise DownloadError(
             f"{archive.url}: expected {total} bytes, got {reply.total}; the server has another file: check the "
