@@ -135,11 +135,12 @@ def certificate_in(folder: Path) -> Certificate:
     def openssl(*words: str) -> None:
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 
-    new = ("-newkey", "rsa:2048", "-nodes")
-    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=somebody")
+    # With what RFC 5280 asks for, and Python from 3.13 on: what the authority's key is for, and which key signed.
+    new, signs = ("-newkey", "rsa:2048", "-nodes"), ("-addext", "keyUsage=critical,keyCertSign")
+    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=somebody", *signs)
     openssl("req", *new, "-keyout", "own.key", "-out", "own.csr", "-subj", "/CN=127.0.0.1")
-    by_rfc_5280 = "authorityKeyIdentifier=keyid\n"  # without it, Python from 3.13 on refuses it
-    (folder / "of.txt").write_text(f"subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n{by_rfc_5280}")
+    extensions = "subjectAltName=IP:127.0.0.1", "basicConstraints=CA:FALSE", "authorityKeyIdentifier=keyid"
+    (folder / "of.txt").write_text("\n".join(extensions))
     by = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "of.txt")
     openssl("x509", "-req", "-in", "own.csr", "-out", "own.pem", *by)
     return Certificate(folder / "ca.pem", folder / "own.pem", folder / "own.key")
