@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 import warnings
 from pathlib import Path
 
@@ -101,6 +102,99 @@ def test_what_another_process_is_removing_is_made_anew(tmp_path, monkeypatch):
     assert (tmp_path / "a").read_text() == "all of it"
 
 
+def killed_at(rename, path):
+    """Replace a folder in another process that is killed just before or after its n-th renaming; None counts them.
+
+    Args:
+        rename: The number of the renaming, and whether the process is killed after it.
+        path: The folder.
+    """
+    number, is_after = rename
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside other threads
+        child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    done = []
+
+    def counted(do):
+        def step(*given):
+            done.append(do)
+            if len(done) == number and not is_after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = do(*given)
+            if len(done) == number and is_after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return step
+
+    asides.exchanged, Path.rename = counted(asides.exchanged), counted(Path.rename)
+    with whole_folder(path, replace=True) as aside:
+        (aside / "new").write_text("new")
+    os._exit(0)
+
+
+@pytest.mark.parametrize("is_exchanged", [True, False])
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("is_after", [False, True])
+def test_a_folder_that_is_replaced_is_there_whole_wherever_its_process_is_killed(
+    tmp_path, monkeypatch, is_exchanged, number, is_after
+):
+    """Exchanging takes one step, in which the name is never missing; without it, what was there gets its name back."""
+    if not is_exchanged:
+        monkeypatch.setattr(asides, "exchanged", lambda new, path: False)
+    elif sys.platform != "linux":
+        pytest.skip("exchanging needs Linux")
+    path = tmp_path / "case"
+    path.mkdir()
+    (path / "former").write_text("former")
+    is_killed = killed_at((number, is_after), path)
+    assert is_killed == (number == 1 or not is_exchanged)
+    assert path.exists() or not is_exchanged
+    asides._tidied.clear()
+    remove_left_overs(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+    steps_done = number - (not is_after)
+    is_new = steps_done == (1 if is_exchanged else 3) or not is_killed
+    assert [one.name for one in path.iterdir()] == ["new" if is_new else "former"]
+
+
+def test_a_folder_being_replaced_stays_while_its_process_lives(tmp_path, monkeypatch):
+    """Another process that looks between the two renamings leaves it alone, and so does one of the users'."""
+    monkeypatch.setattr(asides, "exchanged", lambda new, path: False)
+    (tmp_path / "case").mkdir()
+    (tmp_path / ".mine.old").mkdir()
+    rename, seen = Path.rename, []
+
+    def looked_at_first(one, other):
+        remove_left_overs(tmp_path)
+        seen.append(sorted(path.suffix for path in tmp_path.iterdir()))
+        return rename(one, other)
+
+    monkeypatch.setattr(Path, "rename", looked_at_first)
+    with whole_folder(tmp_path / "case", replace=True) as aside:
+        (aside / "new").write_text("new")
+    assert seen == [["", ".old", ".part"], [".old", ".old", ".part"]]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mine.old", "case"]
+    assert [path.name for path in (tmp_path / "case").iterdir()] == ["new"]
+
+
+def test_a_linked_folder_is_replaced_and_what_it_leads_to_stays(tmp_path, monkeypatch):
+    for is_exchanged in (True, False):
+        if not is_exchanged:
+            monkeypatch.setattr(asides, "exchanged", lambda new, path: False)
+        place = tmp_path / str(is_exchanged)
+        (place / "mine").mkdir(parents=True)
+        (place / "mine" / "file").write_text("mine")
+        (place / "case").symlink_to(place / "mine")
+        with whole_folder(place / "case", replace=True) as aside:
+            (aside / "new").write_text("new")
+        assert sorted(path.relative_to(place).as_posix() for path in place.rglob("*")) == [
+            "case", "case/new", "mine", "mine/file"
+        ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -111,6 +205,8 @@ def test_what_another_process_is_removing_is_made_anew(tmp_path, monkeypatch):
         f".ct.nii.gz.{ID[:-1]}.part",
         f".ct.nii.gz.{ID.upper()}.part",
         f".ct.nii.gz.{ID}.part.zip",
+        f"ct.nii.gz.{ID}.old",
+        f".ct.nii.gz.{ID[:-1]}.old",
         f".ct.nii.gz.{ID}.part.{ID}.part",
     ],
 )

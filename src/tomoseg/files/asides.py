@@ -1,7 +1,8 @@
 """Temporary files and folders in which results are written, and removal of those that killed processes left.
 
 They have hidden names, `.NAME.0123456789ab.part`, and are locked by the process that writes them; one that is not
-locked is left over.
+locked is left over. A folder that is being replaced may be at `.NAME.0123456789ab.old` for a moment; if its process was
+killed in that moment, it gets its name back.
 """
 
 from __future__ import annotations
@@ -16,16 +17,52 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
+from tomoseg.files.exchange import exchanged
+
 _BYTES = 20
 """Bytes that a temporary name adds to the name itself."""
 
 _NAME = re.compile(r"(\.+)(.+?)((?:\.[0-9a-f]{12}\.part)+)", re.DOTALL)
+_FORMER = re.compile(r"\.(.+)\.[0-9a-f]{12}\.old", re.DOTALL)
 
 
 def aside_of(path: Path) -> Path:
     """Return a new temporary name beside a path."""
+    return _beside(path, "part")
+
+
+def put_in_place(new: Path, path: Path) -> Path:
+    """Give a new folder the name of an existing one, at once if the system can.
+
+    Otherwise the existing one is renamed first; if the process is killed before the new one has the name, the next
+    process that writes there gives it back.
+
+    Args:
+        new: The new folder.
+        path: The existing one, in the same folder.
+
+    Returns:
+        The path at which the one that existed is now.
+    """
+    if exchanged(new, path):
+        return new
+    former = _beside(path, "old")
+    with locked(path):
+        path.rename(former)
+        new.rename(path)
+    return former
+
+
+def remove_any(path: Path) -> None:
+    """Remove a file or a folder with all that is in it, as far as possible."""
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _beside(path: Path, ending: str) -> Path:
     start = os.fsencode(path.name)[: 255 - _BYTES].decode("utf-8", "ignore")
-    return path.with_name(f".{start}.{uuid.uuid4().hex[:12]}.part")
+    return path.with_name(f".{start}.{uuid.uuid4().hex[:12]}.{ending}")
 
 
 @contextlib.contextmanager
@@ -49,9 +86,7 @@ def made_aside(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
                     yield aside
                     return
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                aside.unlink(missing_ok=True)
+            remove_any(aside)
 
 
 _tidied: set[Path] = set()
@@ -122,9 +157,20 @@ def _remove(folder: Path, name: str | None) -> None:
     """Remove left-over temporary files of one name, or all."""
     with contextlib.suppress(OSError), os.scandir(folder) as there:
         for entry in there:
-            becomes = _becomes(entry.name)
+            becomes, former = _becomes(entry.name), _FORMER.fullmatch(entry.name)
             if becomes is not None and name in {None, becomes}:
                 _remove_unlocked(Path(entry.path))
+            elif former is not None and name in {None, former[1]}:
+                _give_name_back(Path(entry.path), folder / former[1])
+
+
+def _give_name_back(former: Path, path: Path) -> None:
+    """Give a folder that a killed process was replacing its name again; remove it if it has been replaced."""
+    with locked(former) as is_nobodys, contextlib.suppress(OSError):
+        if is_nobodys is not False and former.is_dir() and not os.path.lexists(path):
+            former.rename(path)
+        elif is_nobodys:
+            remove_any(former)
 
 
 def _becomes(name: str) -> str | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from tomoseg.errors import OutputError
-from tomoseg.files.asides import aside_of, made_aside
+from tomoseg.files.asides import made_aside, put_in_place, remove_any
 from tomoseg.files.stores.addresses import in_urls
 from tomoseg.files.stores.upload import remove_objects, upload
 
@@ -135,12 +135,11 @@ def whole_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             files = {path / file.relative_to(aside): file for file in sorted(_files_in(aside), key=_is_record)}
             _check()
             if replace and path.exists():
-                former = aside_of(path)
                 remove_objects(file for file in _files_in(path) if file not in files or _is_record(file))
                 upload(files)
-                path.rename(former)
-                aside.rename(path)
-                shutil.rmtree(former, ignore_errors=True)
+                former = put_in_place(aside, path)
+                _flush_folder(path.parent)
+                remove_any(former)
             else:
                 upload(files)
                 _move_into_place(aside, path)
