@@ -23,6 +23,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
             "packages",
             "cache",
             "hosts",
+            "interrupts",
             "kernels",
             "settings",
             "language",

@@ -7,6 +7,9 @@ import pytest
 
 from tomoseg.server.database import Database
 from tomoseg.server.jobs import MOST_ATTEMPTS, JobStore, advice_in, new_id
+from tomoseg.server.supervisor import Supervisor
+from tomoseg.server.uploads import Rules, UploadStore
+from tomoseg.server.worker import WorkerSettings
 
 
 @pytest.fixture
@@ -102,6 +105,44 @@ def test_a_job_that_costs_worker_after_worker_fails(jobs):
     shown = jobs.get(job, 10.0)
     assert shown.state == "failed"
     assert shown.reason.startswith("expected the job to finish, got its worker killed 3 times")
+
+
+class Dead:
+    """A worker's process that has died."""
+
+    def __init__(self, *given, **named):
+        self.pid, self.stdin = 0, None
+
+    def poll(self):
+        return -9
+
+    def kill(self):
+        pass
+
+    def wait(self):
+        pass
+
+
+def test_pauses_grow_while_workers_die_and_end_with_the_job_that_kills_them(jobs, tmp_path, monkeypatch):
+    """Pauses of 0.5 and 1.5 s between the three attempts at each job, none between jobs; without jobs they grow."""
+    monkeypatch.setattr("tomoseg.server.supervisor.subprocess.Popen", Dead)
+    uploads = UploadStore(jobs.database, tmp_path / "uploads", Rules())
+    settings = [WorkerSettings(str(tmp_path), "", "segment")]
+    supervisor = Supervisor(jobs, uploads, Rules(), settings)
+    (child,) = supervisor._children
+
+    def pause_of(does_claim):
+        supervisor._begin(child)
+        if does_claim:
+            assert jobs.claim("segment", child.settings.name) is not None
+        supervisor._look_after(child)
+        return child.pause
+
+    for job in make(jobs, "a", "b"):
+        jobs.checked(jobs.claim("check")["claim"])
+        assert [pause_of(True) for _ in range(3)] == [0.5, 1.5, 0.0]
+        assert state(jobs, job) == "failed"
+    assert [pause_of(False) for _ in range(8)] == [0.5, 1.5, 3.5, 7.5, 15.5, 30.0, 30.0, 30.0]
 
 
 def test_a_server_that_was_killed_costs_no_attempt(jobs):

@@ -16,7 +16,7 @@ from tomoseg.hosts import is_loopback, listen, url_of
 from tomoseg.limits import OF_THREADS
 from tomoseg.options import ServeOptions
 from tomoseg.server.command import rules_of
-from tomoseg.server.serving import locked
+from tomoseg.server.serving import check_own, locked
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,26 @@ def test_a_port_in_use_is_refused():
 def test_an_address_of_another_machine_is_refused():
     with pytest.raises(ConfigError, match=r"192\.0\.2\.1:8117: expected an address of this machine, got: "):
         listen("192.0.2.1", 8117)
+
+
+@pytest.mark.parametrize("name", ["uploads", "jobs", "training"])
+def test_a_folder_of_the_users_is_refused_and_nothing_in_it_removed(tmp_path, name, capsys):
+    """A server removes from its subfolders what it does not know."""
+    mine = tmp_path / "research" / name / "mine" / "ct.nii.gz"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    assert main(["serve", "--model", "head-neck", "-o", str(tmp_path / "research"), "--port", "0"]) == 2
+    told = f"expected a new folder, or one of a server with jobs.sqlite3, got one with {name} that no server made"
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert mine.read_text() == "mine"
+    (tmp_path / "research" / "jobs.sqlite3").touch()
+    check_own(tmp_path / "research")
+
+
+def test_a_folder_with_other_things_of_the_users_is_taken(tmp_path):
+    (tmp_path / "notes").mkdir()
+    check_own(tmp_path)
+    check_own(tmp_path / "absent")
 
 
 def test_a_folder_is_one_servers(tmp_path):

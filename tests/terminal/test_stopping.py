@@ -16,3 +16,31 @@ def test_the_first_signal_asks_and_the_second_stops(number, capsys):
             signal.raise_signal(number)
     assert signal.getsignal(number) is before
     assert capsys.readouterr().err == "Stopping after this step; press Ctrl-C again to stop at once.\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_where_nothing_is_worth_finishing_the_first_signal_stops(number, capsys):
+    def waits():
+        with stop.at_once():
+            signal.raise_signal(number)
+            passed.append("waited on")
+
+    passed = []
+    with stop_on_signal() as stop:
+        with stop.at_once():
+            passed.append("nobody asked")
+        with pytest.raises(KeyboardInterrupt):
+            waits()
+        assert stop()
+        with pytest.raises(KeyboardInterrupt), stop.at_once():  # it was asked already
+            passed.append("waits anew")
+    assert passed == ["nobody asked"]
+    assert capsys.readouterr().err == ""
+
+
+def test_after_such_a_block_the_first_signal_asks_again():
+    with stop_on_signal() as stop:
+        with stop.at_once():
+            pass
+        signal.raise_signal(signal.SIGINT)
+        assert stop()

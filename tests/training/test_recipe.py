@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,6 +36,7 @@ from tomoseg.models.folder import load_model
 from tomoseg.options import Compute
 from tomoseg.pictures.history import draw_history
 from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.terminal.stopping import stop_on_signal
 from tomoseg.training import budget as budget_module
 from tomoseg.training import recipe
 from tomoseg.training.build import build_run
@@ -146,6 +148,47 @@ def test_interrupted_and_resumed_is_uninterrupted(dataset, tmp_path, steps):
     assert resumed.finished
     assert [record["epoch"] for record in resumed.history] == [1, 2]
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def stopped_in_wait(number):
+    """A listener that is asked to stop while it waits for the slices of a step, by its number."""
+    waits = []
+
+    @contextmanager
+    def waiting():
+        waits.append(None)
+        yield
+        if len(waits) == number:
+            raise KeyboardInterrupt
+
+    return Listener(waiting=waiting, should_stop=lambda: len(waits) == number)
+
+
+# An epoch waits four times: for the slices of its 3 steps, and for their end.
+@pytest.mark.parametrize(("wait", "counters"), [(1, (0, 0)), (3, (0, 2)), (4, (0, 3)), (5, (1, 0))])
+def test_stopped_in_waiting_and_resumed_is_uninterrupted(dataset, tmp_path, wait, counters):
+    config = make_config(network=NetworkConfig(channels=(8, 16), dropout=0.2))
+    train_run(dataset, tmp_path / "whole", config)
+    assert not train_run(dataset, tmp_path / "parts", config, stopped_in_wait(wait)).finished
+    assert last(tmp_path / "parts")["counters"][:2] == counters
+    assert train_run(dataset, tmp_path / "parts", config).finished
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_ctrl_c_in_waiting_that_nobody_takes_as_a_wish_is_raised(dataset, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train_run(dataset, tmp_path, make_config(), replace(stopped_in_wait(1), should_stop=lambda: False))
+
+
+def test_one_ctrl_c_before_the_first_slices_come_is_enough(dataset, tmp_path, monkeypatch):
+    def never_ready(loader, draws):
+        signal.raise_signal(signal.SIGINT)
+        yield pytest.fail("it waited on")
+
+    monkeypatch.setattr("tomoseg.training.slices.EpochLoader.batches", never_ready)
+    with stop_on_signal() as stop:
+        outcome = train_run(dataset, tmp_path, make_config(), Listener(should_stop=stop, waiting=stop.at_once))
+    assert not outcome.finished
 
 
 def test_stopped_at_every_step_is_uninterrupted(dataset, tmp_path):

@@ -1,6 +1,9 @@
 import csv
+import errno
 import itertools
 import json
+import os
+import threading
 
 import nibabel
 import numpy as np
@@ -10,7 +13,7 @@ from tests.example_files import body, write_example_files
 from tests.files.dicom.series import image, save
 from tomoseg.config import GridConfig, PreprocessConfig
 from tomoseg.datasets.corrections import latest
-from tomoseg.errors import DatasetError, GridError, InputError
+from tomoseg.errors import DatasetError, GridError, InputError, OutputError
 from tomoseg.files.cohort import find_cohort
 from tomoseg.files.nifti import write_nifti
 from tomoseg.files.no_scan import known_as
@@ -18,6 +21,7 @@ from tomoseg.files.scan import look, read_scan
 from tomoseg.labels import LabelSet
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import SourceGrid
+from tomoseg.workflows import correct
 from tomoseg.workflows.correct import read_reviews, save_correction, save_review
 from tomoseg.workflows.preprocess import preprocess
 from tomoseg.workflows.view import find_views, open_scene
@@ -71,6 +75,57 @@ def test_versions_are_never_written_over_and_say_who_and_when(tmp_path):
     (folder / ".0003.part").mkdir()  # of a save that was cut
     (folder / "0003").mkdir()
     assert save_correction(folder, LIVER, one, grid, "Ana").version == 4
+
+
+def test_versions_that_are_saved_at_the_same_time_get_numbers_of_their_own(tmp_path, monkeypatch):
+    """Another process, which knows nothing of this one, saves a version while this one writes the same number."""
+    grid, spleen = SourceGrid((4, 4, 4), np.eye(4)), LabelSet.total()["spleen"]
+    write, made = correct.write_masks, []
+
+    def saves_another_first(*given):
+        monkeypatch.setattr(correct, "write_masks", write)
+        made.append(save_correction(tmp_path, spleen, np.ones((4, 4, 4), bool), grid, "Bé"))
+        write(*given)
+
+    monkeypatch.setattr(correct, "write_masks", saves_another_first)
+    made.append(save_correction(tmp_path, LIVER, np.ones((4, 4, 4), bool), grid, "Ana"))
+    assert sorted(one.version for one in made) == [1, 2]
+    assert {name: (one.version, one.who) for name, one in latest(tmp_path).items()} == {
+        one.structure: (one.version, one.who) for one in made
+    }
+    assert all(sorted(path.name for path in one.mask.parent.iterdir())[0] == "correction.json" for one in made)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0001", "0002"]
+
+
+def test_a_version_that_cannot_be_written_leaves_its_number_free(tmp_path, monkeypatch):
+    def full(*given):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    grid = SourceGrid((4, 4, 4), np.eye(4))
+    with monkeypatch.context() as patched:
+        patched.setattr(correct, "write_masks", full)
+        with pytest.raises(OutputError, match="No space left on device"):
+            save_correction(tmp_path, LIVER, np.ones((4, 4, 4), bool), grid, "Ana")
+    assert list(tmp_path.iterdir()) == []
+    assert save_correction(tmp_path, LIVER, np.ones((4, 4, 4), bool), grid, "Ana").version == 1
+
+
+def test_a_verdict_saved_at_the_same_time_is_not_lost(tmp_path, monkeypatch):
+    """Of two processes the second waits until the first has written."""
+    pytest.importorskip("fcntl")
+    rows, others = correct._rows, []
+
+    def read(path):
+        found = rows(path)
+        if not others:
+            others.append(threading.Thread(target=save_review, args=(tmp_path, "b", "right", "you")))
+            others[0].start()
+        return found
+
+    monkeypatch.setattr(correct, "_rows", read)
+    save_review(tmp_path, "a", "right", "me")
+    others[0].join()
+    assert read_reviews(tmp_path) == {"a": "right", "b": "right"}
 
 
 def test_a_correction_in_dicom_is_not_said_to_be_automatic(tmp_path):

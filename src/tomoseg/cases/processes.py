@@ -23,6 +23,7 @@ from tomoseg.cases.answers import attempt
 from tomoseg.cases.work import MOST_TRIES, Case, Done, Waiting, Work
 from tomoseg.errors import ConfigError
 from tomoseg.inference.threads import thread_count
+from tomoseg.interrupts import interrupts_blocked
 from tomoseg.limits import OF_WORKERS, refuse_hopeless_threads
 
 THREADS = "OMP_NUM_THREADS"
@@ -180,7 +181,7 @@ def _start(work: Work[Case, Done], threads: int) -> _Worker:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(work, theirs), name="tomoseg-worker", daemon=True)
-    with _variable(THREADS, str(threads)):
+    with _variable(THREADS, str(threads)), interrupts_blocked():
         process.start()
     theirs.close()
     return _Worker(process, ours)
@@ -214,7 +215,6 @@ def _end(crew: Sequence[_Worker]) -> None:
 
 def _serve(work: Work[Case, Done], pipe: Connection) -> None:
     """Run a worker: open the work, then process cases until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent handles it
     signal.signal(signal.SIGTERM, _leave)
     logging.getLogger().addHandler(logging.NullHandler())  # otherwise Python prints what libraries log
     refuse_hopeless_threads()

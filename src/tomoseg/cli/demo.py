@@ -20,7 +20,7 @@ def demo(output: Output = Path("tomoseg-demo"), seed: int = 0) -> int:
     from tomoseg.terminal.stopping import stop_on_signal
     from tomoseg.terminal.training import watch
 
-    with stop_on_signal() as stop, watch(stop) as listener:
+    with stop_on_signal() as stop, watch(stop, stop.at_once) as listener:
         listener.on_stage("loading PyTorch")
         from tomoseg.terminal.demo import show_demo
         from tomoseg.workflows.demo import demo as run

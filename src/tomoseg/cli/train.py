@@ -56,12 +56,13 @@ def train(
         raise ConfigError(
             "expected --plan with --max-memory, got --max-memory alone; run with --plan, then use the sizes it prints"
         )
-    with stop_on_signal() as stop, watch(stop) as listener:
+    with stop_on_signal() as stop, watch(stop, stop.at_once) as listener:
         listener.on_stage("loading PyTorch")
-        from tomoseg.workflows.train import train_run
+        with stop.at_once():
+            from tomoseg.workflows.train import train_run
 
-        if planned:
-            settings = _planned(preprocessed, output, settings, listener)
+            if planned:
+                settings = _planned(preprocessed, output, settings, listener)
         outcome = train_run(preprocessed, output, settings, listener, force=force)
     show_outcome(outcome, output)
     return DONE if outcome.finished else STOPPED
@@ -72,7 +73,7 @@ def _measure(preprocessed: Path, output: Path, settings: TrainConfig, max_memory
     from tomoseg.terminal.plan import show_plan
     from tomoseg.terminal.training import watch
 
-    with watch(lambda: False) as listener:
+    with watch() as listener:
         listener.on_stage("loading PyTorch")
         from tomoseg.workflows.train import plan_run
 

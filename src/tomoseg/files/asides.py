@@ -34,7 +34,7 @@ def aside_of(path: Path) -> Path:
 def put_in_place(new: Path, path: Path) -> Path:
     """Give a new folder the name of an existing one, at once if the system can.
 
-    Otherwise the existing one is renamed first; if the process is killed before the new one has the name, the next
+    Otherwise one that is not empty is renamed first; if the process is killed before the new one has the name, the next
     process that writes there gives it back.
 
     Args:
@@ -45,6 +45,9 @@ def put_in_place(new: Path, path: Path) -> Path:
         The path at which the one that existed is now.
     """
     if exchanged(new, path):
+        return new
+    with contextlib.suppress(OSError):  # as it does if something is in it
+        new.rename(path)
         return new
     former = _beside(path, "old")
     with locked(path):
@@ -99,8 +102,12 @@ def _tidy(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[bool | None]:
+def locked(path: Path, *, waits: bool = False) -> Iterator[bool | None]:
     """Lock a file or folder while the block runs.
+
+    Args:
+        path: The file or folder.
+        waits: Whether to wait until no other process has locked it.
 
     Yields:
         True if it is locked for this process, False if another process has locked it, None if it cannot be locked.
@@ -113,14 +120,14 @@ def locked(path: Path) -> Iterator[bool | None]:
         yield None
         return
     try:
-        yield _lock(fcntl, handle)
+        yield _lock(fcntl, handle, 0 if waits else fcntl.LOCK_NB)
     finally:
         os.close(handle)
 
 
-def _lock(fcntl: ModuleType, handle: int) -> bool | None:
+def _lock(fcntl: ModuleType, handle: int, how: int) -> bool | None:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | how)
     except OSError as error:
         return False if isinstance(error, BlockingIOError) else None
     return True

@@ -207,7 +207,7 @@ def link_or_copy(file: Path, path: Path) -> None:
 
 
 def _is_record(path: Path) -> bool:
-    """Whether a file is a record, which marks a result as complete and is therefore uploaded last."""
+    """Whether a file is a record, which marks a result as complete and therefore comes last."""
     return path.suffix == ".json"
 
 
@@ -216,7 +216,7 @@ def _move_into_place(aside: Path, path: Path) -> None:
     if not path.exists():
         aside.rename(path)
     else:
-        for file in _files_in(aside):
+        for file in sorted(_files_in(aside), key=_is_record):
             target = path / file.relative_to(aside)
             target.parent.mkdir(parents=True, exist_ok=True)
             _check()

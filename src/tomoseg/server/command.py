@@ -14,7 +14,7 @@ from tomoseg.packages import require_installed
 from tomoseg.server.database import Database
 from tomoseg.server.guard import has_token, make_token
 from tomoseg.server.offers import in_words, offers_of, trained_in
-from tomoseg.server.serving import Left, ServerSettings, locked, make_app, private_files, serve
+from tomoseg.server.serving import Left, ServerSettings, check_own, locked, make_app, private_files, serve
 from tomoseg.server.trainer import Learning
 from tomoseg.server.uploads import Rules
 
@@ -74,6 +74,7 @@ def serve_until_stopped(
     is_local = is_loopback(options.host)
     is_guarded = (options.token or options.new_token or not is_local) and not options.open_to_anybody
     with private_files(), listen(options.host, options.port) as listening, locked(place):
+        check_own(place)
         made = _token(place, options.new_token) if is_guarded else None
         settings = ServerSettings(
             place,

@@ -30,14 +30,15 @@ from tomoseg.server import (
 )
 from tomoseg.server.app import PAGE, create_app
 from tomoseg.server.connections import MOST_CONNECTIONS, ImpatientProtocol, Patience, log_no_values
+from tomoseg.server.database import NAME
 from tomoseg.server.dicomweb import Pacs
 from tomoseg.server.guard import Guard, token_digest
 from tomoseg.server.offers import Offer
 from tomoseg.server.service import Service
 from tomoseg.server.supervisor import Supervisor
-from tomoseg.server.trainer import Learning
+from tomoseg.server.trainer import TRAINING, Learning
 from tomoseg.server.uploads import Rules
-from tomoseg.server.worker import WorkerSettings
+from tomoseg.server.worker import JOBS, UPLOADS, WorkerSettings
 
 _ROUTES = (
     info_routes,
@@ -104,6 +105,23 @@ def locked(folder: Path) -> Iterator[None]:
             text = "expected a folder that no server uses, got one in use; give another --folder, or stop that server"
             raise ConfigError(f"{folder}: {text}") from None
         yield
+
+
+def check_own(folder: Path) -> None:
+    """Check that a folder is new or a server's, since a server removes what it does not know in its subfolders.
+
+    Args:
+        folder: The folder of the server.
+
+    Raises:
+        ConfigError: If it has such subfolders, and no database of jobs.
+    """
+    others = [name for name in (UPLOADS, JOBS, TRAINING) if (folder / name).exists()]
+    if others and not (folder / NAME).exists():
+        raise ConfigError(
+            f"{folder}: expected a new folder, or one of a server with {NAME}, got one with {', '.join(others)} that "
+            "no server made; give another --folder"
+        )
 
 
 def _lock(file: IO[bytes]) -> None:

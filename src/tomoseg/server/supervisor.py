@@ -18,9 +18,10 @@ from dataclasses import asdict, dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 
+from tomoseg.interrupts import interrupts_blocked
 from tomoseg.server.apart import most_memory, resident_bytes
 from tomoseg.server.corrections import FOLDER as CORRECTIONS
-from tomoseg.server.jobs import JobStore, new_id
+from tomoseg.server.jobs import MOST_ATTEMPTS, JobStore, new_id
 from tomoseg.server.refusals import RefusalError
 from tomoseg.server.shown import ViewStore
 from tomoseg.server.uploads import Rules, UploadStore
@@ -112,8 +113,7 @@ class Supervisor:
                 self._begin(child)
             return
         if child.process.poll() is not None:
-            lived = time.monotonic() - child.begun
-            child.pause = 0.0 if lived > LONGEST_PAUSE_SECONDS else min(2 * child.pause + 0.5, LONGEST_PAUSE_SECONDS)
+            child.pause = self._pause_after(child)
             _kill(child)
             self._back(child, is_counted=True)
             return
@@ -128,11 +128,22 @@ class Supervisor:
                 _kill(child)
                 return
 
+    def _pause_after(self, child: _Child) -> float:
+        """Return the seconds after which a worker that died is started again.
+
+        They grow as long as it keeps dying; they do not if it was the last attempt at a job, which is set aside.
+        """
+        attempts = [row["attempts"] for row in self._jobs.claimed_by(child.settings.name)]
+        if time.monotonic() - child.begun > LONGEST_PAUSE_SECONDS or max(attempts, default=0) >= MOST_ATTEMPTS:
+            return 0.0
+        return min(2 * child.pause + 0.5, LONGEST_PAUSE_SECONDS)
+
     def _begin(self, child: _Child) -> None:
         child.settings = replace(child.settings, name=new_id())
         command = [sys.executable, "-m", "tomoseg.server.worker", json.dumps(asdict(child.settings))]
         out = None if self._is_loud else subprocess.DEVNULL
-        child.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out)
+        with interrupts_blocked():  # its job would be counted as one that kills its worker
+            child.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out)
         child.begun = time.monotonic()
 
     def _back(self, child: _Child, *, is_counted: bool) -> None:

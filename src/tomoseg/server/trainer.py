@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from tomoseg.files.atomic import whole_folder
+from tomoseg.interrupts import interrupts_blocked
 from tomoseg.server.database import Database
 from tomoseg.server.jobs import new_id
 from tomoseg.server.keeping import CORRECTED
@@ -154,9 +155,10 @@ class Trainer:
             self.last = Training(name)
             self._keep()
             command = [sys.executable, "-m", "tomoseg.server.training", task.to_json()]
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            )
+            with interrupts_blocked():
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                )
             self._watching = threading.Thread(target=self._watch, args=(self._process, self.last), daemon=True)
             self._watching.start()
             return self.last

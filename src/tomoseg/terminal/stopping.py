@@ -42,20 +42,35 @@ class StopRequest:
     """Whether someone asked to stop."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.asked = self._is_at_once = False
 
     def __call__(self) -> bool:
         """Whether to stop at the next good moment."""
         return self.asked
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """In the block, where nothing is done that is worth finishing, stop at once.
+
+        Raises:
+            KeyboardInterrupt: If someone asks to stop, or has already asked.
+        """
+        before, self._is_at_once = self._is_at_once, True
+        try:
+            if self.asked:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._is_at_once = before
+
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Take a signal.
 
         Raises:
-            KeyboardInterrupt: If it is the second one.
+            KeyboardInterrupt: If it is the second one, or comes where the command stops at once.
         """
-        if self.asked:
+        is_second, self.asked = self.asked, True
+        if is_second or self._is_at_once:
             raise KeyboardInterrupt
-        self.asked = True
         with contextlib.suppress(PrintError):
             err.print(say("Stopping after this step; press Ctrl-C again to stop at once."))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,16 @@ _SIZES: dict[str, Callable[[Any], str]] = {
 
 
 @contextmanager
-def watch(should_stop: Callable[[], bool]) -> Iterator[Listener]:
+def watch(
+    should_stop: Callable[[], bool] = lambda: False, waiting: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> Iterator[Listener]:
     """A listener that shows the run: how much of the budget is used, the epoch, loss, Dice, speed and the time left.
 
     Of several processes that train together only the first shows anything.
+
+    Args:
+        should_stop: Of the listener.
+        waiting: Of the listener.
     """
     with Screen(shown=is_first_process()) as screen:
         display = _Display(screen)
@@ -41,6 +47,7 @@ def watch(should_stop: Callable[[], bool]) -> Iterator[Listener]:
             on_epoch=display.on_epoch,
             on_validated=display.on_validated,
             should_stop=should_stop,
+            waiting=waiting,
             on_warning=lambda message: warn_all([message]),
             on_begin=display.on_begin,
             on_stage=display.on_stage,

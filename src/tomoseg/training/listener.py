@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +62,8 @@ class Listener:
         on_epoch: Called with each epoch's record, once its state is saved.
         on_validated: Called with the number of cases scored so far and the total number.
         should_stop: Called after each step; a run that is stopped can be resumed there.
+        waiting: Makes the context in which training waits for slices; a wish to stop may end it by a
+            `KeyboardInterrupt`, and the run can be resumed there too.
         on_warning: Called with warnings about the dataset before the first step, and about the result at the end.
         on_begin: Called before the first step with facts about the run and its history.
         on_stage: Called with a description before work other than steps that takes a while.
@@ -72,6 +75,7 @@ class Listener:
     on_epoch: Callable[[dict[str, Any]], None] = lambda record: None
     on_validated: Callable[[int, int], None] = lambda done, total: None
     should_stop: Callable[[], bool] = lambda: False
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext
     on_warning: Callable[[str], None] = lambda message: None
     on_begin: Callable[[Beginning], None] = lambda beginning: None
     on_stage: Callable[[str], None] = lambda stage: None

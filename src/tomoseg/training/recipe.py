@@ -102,7 +102,9 @@ def train_epoch(run: Run, folder: RunFolder, listener: Listener) -> bool:
     left = epoch_draws(run)[state.step * run.slices_per_step :]
     saved = state.minutes
     run.shared.train()
-    for parts in grouped(run.loader.batches(left), config.accumulation):
+    for parts in awaited(run, left, listener):
+        if parts is None:
+            return False
         rate = config.optimizer.learning_rate * state.rate.share(run.progress)
         set_learning_rate(state.optimizer, rate)
         before = state.minutes
@@ -126,6 +128,34 @@ def train_epoch(run: Run, folder: RunFolder, listener: Listener) -> bool:
             folder.save_state(run.saved())
             saved = state.minutes
     return True
+
+
+def awaited(run: Run, left: Sequence[Draw], listener: Listener) -> Iterator[list[Batch] | None]:
+    """Yield the batches of each step; None at last if it was asked to stop while the next were waited for.
+
+    The first ones take long, since the processes that read them are started.
+
+    Args:
+        run: The run.
+        left: Draws of the rest of the epoch.
+        listener: Callbacks that follow training and may stop it.
+
+    Raises:
+        KeyboardInterrupt: If one comes from elsewhere.
+    """
+    waiting = nullcontext if run.ranks.count > 1 else listener.waiting  # several processes stop after the same step
+    batches = grouped(run.loader.batches(left), run.config.accumulation)
+    try:
+        while True:
+            with waiting():
+                parts = next(batches, None)
+            if parts is None:
+                return
+            yield parts
+    except KeyboardInterrupt:
+        if not listener.should_stop():
+            raise
+        yield None
 
 
 def take_step(run: Run, parts: Sequence[Batch]) -> tuple[float, float]:

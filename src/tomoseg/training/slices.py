@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tomoseg.config import TrainConfig
 from tomoseg.grid import AIR_HU
+from tomoseg.interrupts import interrupts_blocked
 from tomoseg.masks import packed_bytes, structure_mask
 from tomoseg.networks.images import neighbours
 from tomoseg.preprocessed.read import PreprocessedCase
@@ -203,7 +204,9 @@ class EpochLoader:
         size = self._batch_size
         batches = [draws[first : first + size] for first in range(0, len(draws), size)]
         self._batches[:] = [self._ranks.share(batch) for batch in batches]
-        return iter(self._loader)
+        with interrupts_blocked():  # for the processes that read, which the first pass starts
+            read = iter(self._loader)
+        yield from read
 
 
 def windowed(

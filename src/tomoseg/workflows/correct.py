@@ -6,7 +6,8 @@ import csv
 import getpass
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,8 @@ from jaxtyping import Bool
 
 from tomoseg.datasets.corrections import DIGITS, Correction, versions
 from tomoseg.errors import GridError, InputError
-from tomoseg.files.atomic import ODD_NAMES, whole_file, whole_folder
+from tomoseg.files.asides import locked
+from tomoseg.files.atomic import ODD_NAMES, errors_told, whole_file, whole_folder
 from tomoseg.files.dicom.made_by import MadeBy
 from tomoseg.files.no_scan import CORRECTION
 from tomoseg.files.results import write_masks
@@ -79,21 +81,41 @@ def save_correction(
             f"expected a mask on the scan's voxels {grid.canonical_shape}, got {mask.shape}; reload the page"
         )
     segmentation = Segmentation.from_packed(mask.view(np.uint8)[None], LabelSet((structure,)), grid)
-    there = versions(folder)
-    number = int(there[-1].name) + 1 if there else 1
-    while (path := folder / f"{number:0{DIGITS}}").exists():  # what is being written by somebody else
-        number += 1
-    made = Correction(structure.name, number, path / f"{structure.name}.nii.gz", who, now())
-    with whole_folder(path) as aside:
+    with _next_version(folder) as path, whole_folder(path, replace=True) as aside:
+        made = Correction(structure.name, int(path.name), path / f"{structure.name}.nii.gz", who, now())
         write_masks(segmentation, aside)
         others = [name for name in formats if name != "nifti"]
         if others:
             write_result(segmentation, None, Scan(path.name, folder, aside), others, BY_A_PERSON)
-        record = {"structure": structure.name, "version": number, "who": who, "when": made.when}
+        record = {"structure": structure.name, "version": made.version, "who": who, "when": made.when}
         voxels = int(np.count_nonzero(mask))
         text = json.dumps(record | {"voxels": voxels, "tomoseg": __version__}, indent=1, ensure_ascii=False)
         (aside / CORRECTION).write_text(text, encoding="utf-8")
     return made
+
+
+@contextmanager
+def _next_version(folder: Path) -> Iterator[Path]:
+    """Make the folder of the next version, empty, so that nobody else takes its number; it goes if it stays empty.
+
+    Raises:
+        OutputError: If it cannot be made.
+    """
+    with errors_told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        there = versions(folder)
+        number = int(there[-1].name) + 1 if there else 1
+        while True:
+            path = folder / f"{number:0{DIGITS}}"
+            with suppress(FileExistsError):  # what somebody else is writing
+                path.mkdir()
+                break
+            number += 1
+    try:
+        yield path
+    finally:
+        with suppress(OSError):  # something is in it
+            path.rmdir()
 
 
 def read_reviews(folder: Path) -> dict[str, Verdict]:
@@ -126,13 +148,16 @@ def save_review(folder: Path, case: str, verdict: Verdict | None, who: str) -> N
         OutputError: If it cannot be written.
     """
     path = folder / REVIEWS
-    rows = [row for row in _rows(path) if row["case"] != case]
-    if verdict is not None:
-        rows.append({"case": case, "verdict": verdict, "who": who, "when": now()})
-    with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8", errors=ODD_NAMES) as stream:
-        writer = csv.DictWriter(stream, _COLUMNS, lineterminator=os.linesep)
-        writer.writeheader()
-        writer.writerows(rows)
+    with errors_told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, waits=True):  # others may review the same cases in another process
+        rows = [row for row in _rows(path) if row["case"] != case]
+        if verdict is not None:
+            rows.append({"case": case, "verdict": verdict, "who": who, "when": now()})
+        with whole_file(path) as aside, aside.open("w", newline="", encoding="utf-8", errors=ODD_NAMES) as stream:
+            writer = csv.DictWriter(stream, _COLUMNS, lineterminator=os.linesep)
+            writer.writeheader()
+            writer.writerows(rows)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
