@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tomoseg.errors import InputError
+from tomoseg.files.asides import aside_of
 from tomoseg.files.nifti import read_ct, read_mask
 from tomoseg.labels import LabelSet
 from tomoseg.masks import structure_mask
@@ -43,7 +44,7 @@ def test_dataset_is_whole_disjoint_and_resumable(tmp_path):
     for file in sorted(cases[1].rglob("*"), reverse=True):
         file.rmdir() if file.is_dir() else file.unlink()
     cases[1].rmdir()
-    half = cases[1].with_name("train_001.part")
+    half = aside_of(cases[1])
     half.mkdir()
     (half / "ct.nii.gz").write_bytes(b"half")
     stamp = cases[0].stat().st_mtime_ns
@@ -51,6 +52,20 @@ def test_dataset_is_whole_disjoint_and_resumable(tmp_path):
     assert cases[0].stat().st_mtime_ns == stamp
     assert not half.exists()
     assert [(case / "ct.nii.gz").read_bytes() for case in cases] == scans
+
+
+def test_interrupted_it_does_not_go_on_with_the_cases_that_are_left(tmp_path, monkeypatch):
+    futures = []
+
+    def interrupted(begun):
+        futures.extend(begun)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tomoseg.phantom.write.as_completed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make_phantom_dataset(tmp_path, {"train": 9}, 0, (30.0, 30.0, 30.0), workers=1)
+    assert futures[-1].cancelled()
+    assert not (tmp_path / "train" / "train_008").exists()
 
 
 def test_refusals(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
@@ -13,7 +12,9 @@ import numpy as np
 from jaxtyping import Int16, UInt8
 
 from tomoseg.errors import InputError
+from tomoseg.files.atomic import whole_folder
 from tomoseg.files.nifti import write_bit, write_nifti
+from tomoseg.interrupts import interrupts_blocked
 from tomoseg.labels import LabelSet
 from tomoseg.masks import byte_of
 from tomoseg.phantom.scan import Phantom, make_phantom
@@ -21,8 +22,6 @@ from tomoseg.volume import SourceGrid
 
 SEEDS_A_SPLIT = 1_000_000
 """Number of seeds reserved for each split."""
-
-_ASIDE = ".part"
 
 
 def write_phantom(phantom: Phantom, case_folder: Path) -> None:
@@ -136,10 +135,14 @@ def make_cases(
     if todo:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context) as pool:
-            futures = {pool.submit(_make_aside, make, case, case_seed): case for case, case_seed in todo}
-            for future in as_completed(futures):
-                future.result()
-                done(futures[future])
+            with interrupts_blocked():
+                futures = {pool.submit(_make_whole, make, case, case_seed): case for case, case_seed in todo}
+            try:
+                for future in as_completed(futures):
+                    future.result()
+                    done(futures[future])
+            finally:  # an interrupted command ends after the cases that are being made
+                pool.shutdown(cancel_futures=True)
     return [case for case, _ in cases]
 
 
@@ -153,11 +156,9 @@ def _check_request(counts: Mapping[str, int], seed: int, workers: int) -> None:
             raise InputError(f"expected 0 to {SEEDS_A_SPLIT} cases in {split!r}, got {count}; change the count")
 
 
-def _make_aside(make: Callable[[Path, int], None], case: Path, seed: int) -> None:
-    aside = case.with_name(case.name + _ASIDE)
-    shutil.rmtree(aside, ignore_errors=True)
-    make(aside, seed)
-    aside.rename(case)
+def _make_whole(make: Callable[[Path, int], None], case: Path, seed: int) -> None:
+    with whole_folder(case) as aside:
+        make(aside, seed)
 
 
 def _make_case(folder: Path, seed: int, spacing_mm: tuple[float, float, float]) -> None:

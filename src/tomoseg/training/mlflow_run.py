@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.config import TrainConfig
+from tomoseg.files.atomic import write_whole_text
 from tomoseg.training.recorders import Per
 from tomoseg.training.run_folder import CONFIG, run_name
 
@@ -55,7 +56,7 @@ class MlflowRecorder:
         place = os.environ.get("MLFLOW_TRACKING_URI") or own
         self._client: Any = import_module("mlflow.tracking").MlflowClient(place)
         self._run_id = self._known(folder / ID, place) or self._new(run, folder if place == own else None)
-        (folder / ID).write_text(f"{self._run_id}\n{place}\n", encoding="utf-8")
+        write_whole_text(folder / ID, f"{self._run_id}\n{place}\n")
         self._client.update_run(self._run_id, status="RUNNING")
         self._say_settings(config)
         self._client.log_artifact(self._run_id, str(run / CONFIG))
@@ -66,8 +67,8 @@ class MlflowRecorder:
         """Return the ID of the run that was begun at this place, if it still exists."""
         if not file.is_file():
             return None
-        run_id, where = file.read_text(encoding="utf-8").split("\n")[:2]
-        return run_id if where == place and self._is_there(run_id) else None
+        run_id, _, where = file.read_text(encoding="utf-8").partition("\n")
+        return run_id if where == f"{place}\n" and self._is_there(run_id) else None
 
     def _is_there(self, run_id: str) -> bool:
         try:

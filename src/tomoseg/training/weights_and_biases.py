@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tomoseg.config import TrainConfig
+from tomoseg.files.atomic import write_whole_text
 from tomoseg.training.recorders import Per
 from tomoseg.training.run_folder import run_name
 
@@ -37,7 +38,7 @@ class WandbRecorder:
         folder = run / FOLDER
         folder.mkdir(exist_ok=True)
         known = folder / ID
-        run_id = known.read_text(encoding="utf-8") if known.is_file() else secrets.token_hex(8)
+        run_id = (known.read_text(encoding="utf-8") if known.is_file() else "") or secrets.token_hex(8)
         settings = self._wandb.Settings(
             mode=os.environ.get("WANDB_MODE") or "offline",
             silent=True,
@@ -57,7 +58,7 @@ class WandbRecorder:
             config=config.model_dump(mode="json"),
             settings=settings,
         )
-        known.write_text(run_id, encoding="utf-8")
+        write_whole_text(known, run_id)
         self._run.define_metric("step", hidden=True)
         self._run.define_metric("epoch", hidden=True)
 

@@ -24,6 +24,7 @@ from tomoseg.errors import ConfigError
 from tomoseg.files.atomic import whole_file, whole_folder
 from tomoseg.files.outputs import begin_folder
 from tomoseg.grid import Placement, place_grid, to_grid
+from tomoseg.interrupts import interrupts_blocked
 from tomoseg.labels import LabelSet
 from tomoseg.phantom.body import generator
 from tomoseg.preprocessed.format import CASE_RECORD, CASES, INDEX, DatasetIndex
@@ -120,7 +121,8 @@ def preprocess_bodies(
         begin_folder(folder, (INDEX,))
     jobs = list(plan.jobs())
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        made = pool.map(partial(_make, plan=plan, outputs=dict(outputs)), jobs, chunksize=4)
+        with interrupts_blocked():
+            made = pool.map(partial(_make, plan=plan, outputs=dict(outputs)), jobs, chunksize=4)
         for done, _ in enumerate(made, start=1):
             on_done(done, len(jobs))
     splits = {job.name: job.split for job in jobs}
