@@ -25,6 +25,10 @@ def without_record(folder):
     return {name: data for name, data in files_in(folder).items() if name != RECORD}
 
 
+def interrupted(*given):
+    raise KeyboardInterrupt
+
+
 class TestAll:
     def test_it_is_fetched_verified_and_unpacked(self, tmp_path):
         heard = []
@@ -60,7 +64,8 @@ class TestAll:
             assert (tmp_path / "scans.zip.part").stat().st_size == 200
             with pytest.raises(KeyboardInterrupt):
                 download(archive_of(server), tmp_path, web=web(), progress=Progress(on_case=stop))
-            assert sorted(files_in(tmp_path)) == sorted(["meta.csv", "scans.zip", *(n for n in FILES if "s0011" in n)])
+            there = ["meta.csv", "scans.zip", "scans.zip.part.json", *(n for n in FILES if "s0011" in n)]
+            assert sorted(files_in(tmp_path)) == sorted(there)
             assert download(archive_of(server), tmp_path, web=web()) == DownloadReport(3, 2, True)
         assert server.spans[-1] == "bytes=200-"
         assert without_record(tmp_path) == FILES
@@ -70,6 +75,27 @@ class TestAll:
             report = download(archive_of(server), tmp_path, keep_archive=True, web=web())
         assert report.archive == tmp_path / "scans.zip"
         assert report.archive.read_bytes() == DATA
+
+    def test_an_archive_that_the_user_put_there_is_used_and_stays(self, tmp_path):
+        (tmp_path / "scans.zip").write_bytes(DATA)
+        with serving(FileServer(DATA)) as server:
+            report = download(archive_of(server), tmp_path, web=web())
+        assert server.asked == []
+        assert report == DownloadReport(3, 3, True, tmp_path / "scans.zip")
+        assert without_record(tmp_path) == FILES | {"scans.zip": DATA}
+
+    def test_a_fetched_archive_that_a_killed_command_left_is_removed(self, tmp_path, monkeypatch):
+        """Wherever that was killed after fetching it: before the record is written, or after."""
+        for when in ("tomoseg.workflows.download._record", "tomoseg.workflows.download._forget_archive"):
+            place = tmp_path / when
+            with serving(FileServer(DATA)) as server:
+                with monkeypatch.context() as killed:
+                    killed.setattr(when, interrupted)
+                    with pytest.raises(KeyboardInterrupt):
+                        download(archive_of(server), place, web=web())
+                assert (place / "scans.zip").read_bytes() == DATA
+                assert download(archive_of(server), place, web=web()).archive is None
+            assert without_record(place) == FILES
 
     def test_another_archive_in_the_same_folder(self, tmp_path):
         other = zip_of(dataset_files("x1"))
@@ -89,7 +115,7 @@ class TestAll:
         data = zip_of(FILES | {"s0011/../../evil": b"x"})
         with serving(FileServer(data)) as server, pytest.raises(DownloadError, match="expected paths inside"):
             download(archive_of(server, data), tmp_path / "out", web=web())
-        assert files_in(tmp_path) == {"out/scans.zip": data}
+        assert [name for name in files_in(tmp_path) if not name.endswith(".part.json")] == ["out/scans.zip"]
 
     def test_too_little_space_is_told_before_anything_is_asked(self, tmp_path):
         with serving(FileServer(DATA)) as server, pytest.raises(OutputError, match="GB of free space"):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from tomoseg.datasets.download.contents import opened_archive, read_contents
-from tomoseg.datasets.download.fetch import fetch, forget_part, part_bytes
+from tomoseg.datasets.download.fetch import fetch, forget_part, part_bytes, was_fetched
 from tomoseg.datasets.download.http import Web, check_url
 from tomoseg.datasets.download.remote_file import LocalFile, RemoteFile
 from tomoseg.datasets.download.sources import Archive
@@ -88,8 +88,7 @@ def download(
         if recorded is None:
             return _all(archive, output, keep_archive, web, progress)
         wanted = recorded
-        with errors_told(output):
-            forget_part(output / archive.file_name)  # of another that began before the record was there
+        _forget_archive(output / archive.file_name, keep_archive)  # of one that was killed, or began before the record
     return _some(archive, output, wanted, web, progress)
 
 
@@ -105,9 +104,16 @@ def _all(archive: Archive, output: Path, keep_archive: bool, web: Web, progress:
         contents = read_contents(opened, size, str(path))
         new = unpack(opened, contents, tuple(contents.cases), output, progress.on_case)
     _record(output, archive, size, tuple(contents.cases))
-    if not keep_archive:
-        remove_file(path)
-    return DownloadReport(len(contents.cases), new, archive.md5 is not None, path if keep_archive else None)
+    _forget_archive(path, keep_archive)
+    return DownloadReport(len(contents.cases), new, archive.md5 is not None, path if path.exists() else None)
+
+
+def _forget_archive(path: Path, keep_archive: bool) -> None:
+    """Remove an archive that was fetched, unless it is to be kept; one that the user put there stays."""
+    with errors_told(path):
+        if was_fetched(path) and not keep_archive:
+            remove_file(path)
+        forget_part(path)
 
 
 def _some(archive: Archive, output: Path, wanted: Sequence[str], web: Web, progress: Progress) -> DownloadReport:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tomoseg.datasets.download.fetch import fetch, part_bytes
+from tomoseg.datasets.download.fetch import fetch, forget_part, part_bytes
 from tomoseg.datasets.download.http import Web, check_url
 from tomoseg.datasets.download.sources import Archive
 from tomoseg.errors import DownloadError, InputError, ModelError
 from tomoseg.files.asides import remove_left_over
-from tomoseg.files.atomic import remove_file, whole_folder
+from tomoseg.files.atomic import errors_told, remove_file, whole_folder
 from tomoseg.files.outputs import check_folder, check_space
 from tomoseg.models.fetched import archives_folder, data_folder, keep_sums, kept_sums, models_folder, sums_file
 from tomoseg.models.folder import ModelRecord, load_record, sha256
@@ -169,14 +169,14 @@ def _check_sum(part: ReleasedPart, archive: Archive, found: str, kept: Mapping[s
         DownloadError: If its sum is not the expected one.
     """
     if part.file in kept and kept[part.file] != found:
-        remove_file(_path_of(archive))
+        _remove([archive])
         raise DownloadError(
             f"{archive.url}: expected the SHA-256 {kept[part.file]} of the first download, got {found}: the "
             "file has changed since, and was removed; ask its authors why, and to accept it remove its line "
             f"in {sums_file()}"
         )
     if part.file not in kept and part.sha256 not in (None, found):
-        remove_file(_path_of(archive))
+        _remove([archive])
         raise DownloadError(
             f"{archive.url}: expected the SHA-256 {part.sha256}, got {found}: the file is damaged or another "
             "file, and was removed; run the same command again"
@@ -227,4 +227,7 @@ def _import_part(task: Task, part: ReleasedPart, found: str, output: Path, on_st
 
 def _remove(archives: Iterable[Archive]) -> None:
     for archive in archives:
-        remove_file(_path_of(archive))
+        path = _path_of(archive)
+        with errors_told(path):
+            forget_part(path)
+        remove_file(path)

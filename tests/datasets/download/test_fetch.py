@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.datasets.download.server import QUICK, FileServer, serving, web
-from tomoseg.datasets.download.fetch import fetch, forget_part, part_bytes
+from tomoseg.datasets.download.fetch import fetch, forget_part, part_bytes, was_fetched
 from tomoseg.datasets.download.http import Web
 from tomoseg.datasets.download.sources import Archive
 from tomoseg.errors import DownloadError, OutputError
@@ -55,7 +55,11 @@ class TestGood:
         with serving(FileServer(CONTENT)) as server:
             fetch(archive_of(server, size=size, md5=md5), target, web(), lambda *told: heard.append(told))
         assert target.read_bytes() == CONTENT
+        assert sorted(path.name for path in target.parent.iterdir()) == ["scans.zip", "scans.zip.part.json"]
+        assert was_fetched(target)
+        forget_part(target)
         assert [path.name for path in target.parent.iterdir()] == ["scans.zip"]
+        assert not was_fetched(target)
         assert server.spans == [None]
         assert heard[-1] == ("download", 10240, 10240)
 

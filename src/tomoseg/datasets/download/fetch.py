@@ -21,7 +21,7 @@ from tomoseg.datasets.download.http import CHUNK, Reply, TryAgainError, Web, che
 from tomoseg.datasets.download.sources import Archive
 from tomoseg.errors import DownloadError
 from tomoseg.files.asides import locked
-from tomoseg.files.atomic import errors_told, remove_file, whole_file
+from tomoseg.files.atomic import errors_told, whole_file
 from tomoseg.files.outputs import check_file, check_space
 
 OnBytes = Callable[[str, int, int], None]
@@ -31,7 +31,8 @@ OnBytes = Callable[[str, int, int], None]
 def fetch(archive: Archive, target: Path, web: Web, on_bytes: OnBytes = lambda stage, done, total: None) -> None:
     """Download an archive, or the rest of it, and verify it.
 
-    If the target already exists, it is only verified.
+    If the target already exists, it is only verified. Of one that was fetched, a note stays beside it until
+    `forget_part`, by which `was_fetched` tells it from a file of the user's.
 
     Args:
         archive: The archive. Without a known MD5 sum only its size is checked.
@@ -47,7 +48,6 @@ def fetch(archive: Archive, target: Path, web: Web, on_bytes: OnBytes = lambda s
     aside = target.with_name(target.name + ".part")
     if target.exists():
         _verify_there(archive, target, on_bytes)
-        remove_file(_note_of(aside))  # an earlier run may have been killed before removing it
         return
     check_url(archive.url, web)
     check_file(target)
@@ -138,14 +138,24 @@ def _part(path: Path, archive: Archive, on_bytes: OnBytes) -> Iterator[_Part]:
         _forget(path, only_empty=True)
 
 
+def was_fetched(target: Path) -> bool:
+    """Return whether a complete file was fetched by `fetch`, and not yet reported to `forget_part`.
+
+    Args:
+        target: The file.
+    """
+    return target.is_file() and _note_of(target.with_name(target.name + ".part")).is_file()
+
+
 def forget_part(target: Path) -> None:
-    """Remove an incomplete file that is no longer needed, unless another process is fetching it."""
+    """Remove an incomplete file that is no longer needed, unless another process is fetching it, and its note."""
     _forget(target.with_name(target.name + ".part"), only_empty=False)
 
 
 def _forget(part: Path, *, only_empty: bool) -> None:
     if not part.exists():
-        _note_of(part).unlink(missing_ok=True)
+        if not (only_empty and part.with_suffix("").exists()):
+            _note_of(part).unlink(missing_ok=True)
         return
     with locked(part) as is_ours:
         if is_ours is not False and not (only_empty and part.stat().st_size):
