@@ -108,6 +108,21 @@ def test_a_folder_that_is_there_keeps_its_other_files(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_folder_that_another_process_made_in_the_last_moment_is_written_into(tmp_path, monkeypatch):
+    target, rename = tmp_path / "case", Path.rename
+
+    def made_by_another(one, other):
+        target.mkdir()
+        (target / "theirs.txt").write_text("theirs")
+        return rename(one, other)
+
+    monkeypatch.setattr(Path, "rename", made_by_another)
+    with whole_folder(target) as aside:
+        (aside / "ours.txt").write_text("ours")
+    assert sorted(path.name for path in target.iterdir()) == ["ours.txt", "theirs.txt"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_an_error_leaves_no_folder(tmp_path):
     def interrupted(target: Path):
         with whole_folder(target) as aside:

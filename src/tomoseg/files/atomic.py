@@ -213,9 +213,7 @@ def _is_record(path: Path) -> bool:
 
 def _move_into_place(aside: Path, path: Path) -> None:
     _check()
-    if not path.exists():
-        aside.rename(path)
-    else:
+    if path.exists() or not _gets_name(aside, path):
         for file in sorted(_files_in(aside), key=_is_record):
             target = path / file.relative_to(aside)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -223,6 +221,21 @@ def _move_into_place(aside: Path, path: Path) -> None:
             file.replace(target)
         _flush_folder(path)
     _flush_folder(path.parent)
+
+
+def _gets_name(aside: Path, path: Path) -> bool:
+    """Rename a folder; return False if another process has made one of that name meanwhile.
+
+    Raises:
+        OSError: If it cannot be renamed.
+    """
+    try:
+        aside.rename(path)
+    except OSError:
+        if path.is_dir():
+            return False
+        raise
+    return True
 
 
 def _files_in(folder: Path) -> list[Path]:
