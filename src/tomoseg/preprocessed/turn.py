@@ -53,7 +53,7 @@ def turn(
             return None
         target = output / CASES / case.name
         if not _is_there(target, case):
-            with whole_folder(target) as aside:
+            with whole_folder(target, replace=True) as aside:
                 _turn_case(case, view, aside, len(data.labels))
     splits = {case.name: case.split for case in data.cases}
     index = DatasetIndex(data.labels, data.grid.model_copy(update={"view": view}), splits)
