@@ -116,6 +116,7 @@ def add_export(
     with whole_folder(model.folder / place, replace=True) as aside:
         write(aside / f"model{suffix}")
         files = {f"{place}/{path.name}": sha256(path) for path in sorted(aside.iterdir(), reverse=True)}
+        _forget(model.folder, place)  # a command that is killed must not leave other files than are recorded
     export = Export(kind, precision, model.sha256, files, made)
     _save(model.folder, load_exports(model.folder) | {export.name: export})
     return export
@@ -125,6 +126,13 @@ def set_trusted(folder: Path, name: str, trusted: bool) -> None:
     """Record whether an export's Dice is close enough to that of fp32."""
     exports = load_exports(folder)
     _save(folder, exports | {name: replace(exports[name], trusted=trusted)})
+
+
+def _forget(folder: Path, name: str) -> None:
+    """Remove the record of an export, if there is one."""
+    there = load_exports(folder)
+    if there.pop(name, None) is not None:
+        _save(folder, there)
 
 
 def _save(folder: Path, exports: dict[str, Export]) -> None:
