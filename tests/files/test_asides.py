@@ -122,10 +122,11 @@ def killed_at(rename, path):
             done.append(do)
             if len(done) == number and not is_after:
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = do(*given)
-            if len(done) == number and is_after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            try:
+                return do(*given)
+            finally:
+                if len(done) == number and is_after:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return step
 
