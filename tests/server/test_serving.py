@@ -9,14 +9,15 @@ import time
 import numpy as np
 import pytest
 
-from tests.server.running import ended, make_job, send, started
+from tests.server.running import ended, make_job, send, served, started
 from tomoseg.cli import main
 from tomoseg.errors import ConfigError, OutputError
 from tomoseg.hosts import is_loopback, listen, url_of
 from tomoseg.limits import OF_THREADS
 from tomoseg.options import ServeOptions
 from tomoseg.server.command import rules_of
-from tomoseg.server.serving import check_own, locked
+from tomoseg.server.offers import offers_of
+from tomoseg.server.serving import Left, ServerSettings, check_own, locked, make_app
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,13 @@ def test_a_folder_with_other_things_of_the_users_is_taken(tmp_path):
     (tmp_path / "notes").mkdir()
     check_own(tmp_path)
     check_own(tmp_path / "absent")
+
+
+def test_what_is_unfinished_is_known_when_it_stops(tmp_path, model, scan):
+    app = make_app(ServerSettings(tmp_path, offers_of([model])), page=None)
+    with served(app) as client:
+        make_job(client, send(client, ("ct.nii.gz", scan.read_bytes())))  # its workers have hardly started
+    assert app.state.left == Left(1, False)
 
 
 def test_a_folder_is_one_servers(tmp_path):

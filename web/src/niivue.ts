@@ -73,6 +73,7 @@ export class NiivueViewer implements Viewer {
       isRadiologicalConvention: true,
       sagittalNoseLeft: true,
       showAllOrientationMarkers: true,
+      fontColor: [1, 1, 1, 1],
       multiplanarShowRender: SHOW_RENDER.ALWAYS,
       multiplanarLayout: MULTIPLANAR_TYPE.GRID,
       viewModeHotKey: "",

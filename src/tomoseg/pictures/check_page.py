@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from tomoseg.checks.findings import CheckReport, Finding, kind_in_words
 from tomoseg.files.atomic import write_whole_text
 from tomoseg.language.sentences import sentence
-from tomoseg.language.words import say, say_many, short, spoken
+from tomoseg.language.words import millilitres, say, say_many, short, spoken
 from tomoseg.pictures.structure_names import readable
 from tomoseg.settings import Language
 
@@ -62,7 +62,7 @@ def _words(report: CheckReport, lang: Language | None) -> dict[str, Any]:
         "lang": lang or spoken(),
         "say": lambda text, /, **values: say(text, lang, **values),
         "sentence": lambda text: sentence(text, lang),
-        "short": lambda value: short(value, lang),
+        "millilitres": lambda volume: millilitres(volume, lang),
         "kind_in_words": lambda kind: kind_in_words(kind, lang),
         "readable": lambda structure: readable(structure, lang or spoken()),
         "counts": _counts(report, lang),

@@ -124,7 +124,7 @@ def neighbours_of(slice_mm: float) -> tuple[int, str]:
         return 3, f"slices {slice_mm:.3g} mm apart have little in common"
     if slice_mm < THIN_MM:
         return 7, f"slices {slice_mm:.3g} mm apart are nearly copies of each other"
-    return 5, f"slices {slice_mm:.3g} mm apart: two on either side show what goes on"
+    return 5, f"slices {slice_mm:.3g} mm apart: two on either side show how structures continue"
 
 
 def windows_of(known: Sequence[StructurePrint]) -> tuple[tuple[tuple[float, float], ...], str]:
@@ -132,7 +132,7 @@ def windows_of(known: Sequence[StructurePrint]) -> tuple[tuple[tuple[float, floa
     low, high = MIDDLE_WINDOW
     below = [one.name for one in known if one.hu[1] < low]
     above = [one.name for one in known if one.hu[1] > high]
-    alike = "which one window of soft tissue shows as one grey"
+    alike = "which a soft-tissue window shows in a single grey"
     if len(below) > 1:
         return (MIDDLE_WINDOW, WIDE_WINDOW), f"{len(below)} structures lie mostly below {low:g} HU, {alike}"
     if len(above) > 1:
@@ -146,5 +146,5 @@ def windows_of(known: Sequence[StructurePrint]) -> tuple[tuple[tuple[float, floa
 def emphasis_power_of(structures: int) -> tuple[float, str]:
     """Return the exponent of the structures' rarity in the loss, and the reason."""
     if structures >= MANY_STRUCTURES:
-        return 0.25, f"{structures} structures: masks that more would enlarge come down too late"
+        return 0.25, f"{structures} structures: a higher value enlarges masks, and they shrink again too late"
     return 0.5, "without it, small structures are not found"

@@ -250,14 +250,17 @@ def training_choices(
     slices, why = neighbours_of(apart_mm)
     yield Choice("network.slices", slices, why)
     shown = " x ".join(map(str, size.patch))
-    why = f"{len(size.channels)} levels for slices of {shown} pixels; {size.channels[0]} wide {_width_why(size, means)}"
+    levels, width = len(size.channels), size.channels[0]
+    why = f"{levels} levels for slices of {shown} pixels; a width of {width} {_width_why(size, means)}"
     yield Choice("network.channels", size.channels, why)
     power, why = emphasis_power_of(structures)
     yield Choice("loss.emphasis_power", power, why)
     why = f"{size.steps} steps; {size.memory_bytes / 1e9:.1f} GB of {means.memory_bytes / 1e9:.1f}"
     yield Choice("batch_size", size.batch_size, why)
     if not means.on_gpu and means.cores <= FEW_CORES:
-        yield Choice("workers", 0, f"{counted(means.cores, 'core')}: reading processes would take it from training")
+        yield Choice(
+            "workers", 0, f"{counted(means.cores, 'core')}: processes that read cases would slow down training"
+        )
     if config.steps is not None or config.epochs is not None:
         return
     if config.minutes is None:
@@ -270,7 +273,7 @@ def _width_why(size: Size, means: Means) -> str:
     usual = (GPU_WIDTHS if means.on_gpu else WIDTHS)[0]
     if size.channels[0] < usual:
         return "to fit the time and memory"
-    return f"is usual on a {'GPU' if means.on_gpu else 'processor'}"
+    return f"is usual on a {'GPU' if means.on_gpu else 'CPU'}"
 
 
 def _epochs(found: Fingerprint, size: Size, means: Means) -> Iterator[Choice]:

@@ -27,7 +27,11 @@ def show_findings(report: CheckReport) -> None:
     masks = say_many(report.masks, "1 mask", "{count} masks")
     errors = say_many(report.errors, "1 error", "{count} errors")
     warnings = say_many(len(report.findings) - report.errors, "1 warning", "{count} warnings")
-    about = say(", about {count} of {masks}", count=report.flagged_masks, masks=masks) if report.flagged_masks else ""
+    about = (
+        say("; masks concerned: {count} of {masks}", count=report.flagged_masks, masks=masks)
+        if report.flagged_masks
+        else ""
+    )
     left = say("; {count} left out", count=len(report.left_out)) if report.left_out else ""
     counted = {"cases": cases, "masks": masks, "errors": errors, "warnings": warnings}
     out.print(say("{cases}, {masks}: {errors}, {warnings}", **counted) + about + left)
