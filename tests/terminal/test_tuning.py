@@ -1,4 +1,5 @@
 from tests.terminal.shown import rows_in
+from tomoseg.language.words import speak
 from tomoseg.models.tuned import Tuned, Tuning
 from tomoseg.postprocess.steps import PostprocessStep
 from tomoseg.terminal.models import show_tuning
@@ -25,6 +26,17 @@ def test_what_was_chosen_for_each_structure(capsys):
     ) in told
     assert "Not used, since there was no gain on other patients: rib (threshold 0.4: -0.0100)." in told
     assert "Left as they were" not in printed
+
+
+def test_what_was_not_used_is_in_french_too(capsys):
+    chosen_on = {"dice_before": 0.7, "dice_after": 0.7, "dice_on_others": 0.7}
+    refused = Choice("rib", 0.6, 0.6, 0.5, (), 5, 0.6, "threshold 0.4: -0.0100")
+    speak("fr")
+    try:
+        show_choices(Tuned("0" * 64, chosen_on=chosen_on), [refused])
+    finally:
+        speak("en")
+    assert "rib (seuil 0,4\xa0: -0,0100)." in capsys.readouterr().out
 
 
 def test_structures_of_too_few_patients_are_named(capsys):

@@ -49,4 +49,5 @@ def _steps(one: Choice) -> str:
 
 
 def _refused(one: Choice) -> str:
-    return pointed(one.refused.replace("threshold", say("threshold")))
+    tried, _, gain = one.refused.partition(": ")
+    return say("{name}: {text}", name=pointed(tried.replace("threshold", say("threshold"))), text=pointed(gain))
