@@ -1,7 +1,10 @@
+import io
 import signal
 
 import pytest
 
+from tomoseg.terminal.console import _Console
+from tomoseg.terminal.serving import show_stopped
 from tomoseg.terminal.stopping import stop_on_signal
 
 
@@ -44,3 +47,10 @@ def test_after_such_a_block_the_first_signal_asks_again():
             pass
         signal.raise_signal(signal.SIGINT)
         assert stop()
+
+
+def test_a_server_s_last_line_covers_the_ctrl_c_of_the_terminal(monkeypatch, capsys):
+    written = io.StringIO()
+    monkeypatch.setattr("tomoseg.terminal.serving.out", _Console(file=written, force_terminal=True))
+    show_stopped(0, False)
+    assert written.getvalue() == "\rThe server has stopped; no job is unfinished.\n"

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.control import Control
+from rich.segment import ControlType
+
 from tomoseg.language.words import all_later, pointed, say, say_many
 from tomoseg.notices import Notice, gathered
 from tomoseg.terminal.console import fail, out, warn_all
@@ -44,6 +47,7 @@ def show_stopped(jobs: int, training: bool) -> None:
         jobs: How many jobs the next start continues with.
         training: Whether a training was stopped with it.
     """
+    out.control(Control(ControlType.CARRIAGE_RETURN))  # over the ^C that a terminal writes
     if jobs == 0:
         out.print(say("The server has stopped; no job is unfinished."))
     else:
