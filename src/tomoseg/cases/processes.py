@@ -215,6 +215,7 @@ def _end(crew: Sequence[_Worker]) -> None:
 
 def _serve(work: Work[Case, Done], pipe: Connection) -> None:
     """Run a worker: open the work, then process cases until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows, where it cannot be blocked
     signal.signal(signal.SIGTERM, _leave)
     logging.getLogger().addHandler(logging.NullHandler())  # otherwise Python prints what libraries log
     refuse_hopeless_threads()
