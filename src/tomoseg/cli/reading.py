@@ -159,7 +159,7 @@ def _described(
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__, call.__name__ = kinds, command.__name__
     # a line indented this deep continues the help of the argument above it
-    call.__doc__ = re.sub(r"\n {12,}(?=\S)", " ", command.__doc__ or "")
+    call.__doc__ = re.sub(r"\n {8,}(?=\S)", " ", inspect.cleandoc(command.__doc__ or ""))
     return call
 
 
