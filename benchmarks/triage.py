@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import AS_TRAINED, score_case
+from tomoseg.inference.segment import open_predictor
 from tomoseg.inference.self_rating import RatingSums
 from tomoseg.models.folder import load_model
 from tomoseg.preprocessed.read import Preprocessed
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--split", default="validation")
     given = parser.parse_args()
-    predictor = Predictor([load_model(model) for model in given.models])
+    predictor = open_predictor(given.models[0] if len(given.models) == 1 else [load_model(one) for one in given.models])
     by_case: list[tuple[str, float, float]] = []
     by_structure: dict[str, list[tuple[float, float]]] = {}
     for case in Preprocessed(given.preprocessed).split(given.split):

@@ -19,7 +19,7 @@ import numpy as np
 from common import machine
 from scipy.ndimage import zoom
 
-from tomoseg import Predictor, Volume, load_model, read_scan, segment
+from tomoseg import Predictor, Volume, open_predictor, read_scan, segment
 from tomoseg.files.nifti import read_mask
 from tomoseg.grid import axis_weights
 from tomoseg.inference import predictor as inside
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--model", default="head-neck")
     given = parser.parse_args()
     print(machine())
-    predictor = Predictor(load_model(given.model))
+    predictor = open_predictor(given.model)
     patients = sorted((given.openkbp / "validation").iterdir())[:: given.every]
     found: dict[str, Scores] = {}
     for patient in patients:

@@ -2,9 +2,11 @@
 
     .venv/bin/python recipes/head-neck/make.py OPENKBP [--work build/head-neck]
 
-OPENKBP is the folder with `train` (170 patients) and `validation` (33, which choose the epoch). Preprocessing and
-training go on where they were stopped. Then the best epoch's weights are stored in 16 bits, exported to int8 with
-its cost measured, scored, and described in `src/tomoseg/data/models/head-neck`.
+OPENKBP is the folder with `train` (170 patients) and `validation` (33, which choose epochs and how much each view
+counts). First an axial network learns on the patients' own voxels; a network for each view starts from it, on voxels in
+mm, so that scans of any voxels are brought to the same. Preprocessing and training go on where they were stopped. Then
+weights are stored in 16 bits, exported to int8 with its cost measured, scored, and described in
+`src/tomoseg/data/models/head-neck`.
 """
 
 from __future__ import annotations
@@ -15,14 +17,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS
+from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, TrainConfig
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.statistics import Estimate
 from tomoseg.evaluation.summary import Summary, summarise
-from tomoseg.models.folder import Model, count_parameters, load_model, save_model
+from tomoseg.models.folder import count_parameters, model_in, save_model
 from tomoseg.models.packaged import CARD
+from tomoseg.models.views import load_fusion, load_views, save_fusion
 from tomoseg.options import AS_IN_TRAINING, Compute, EvaluateOptions
-from tomoseg.preprocessed.read import Preprocessed, range_of
+from tomoseg.preprocessed.read import Preprocessed
+from tomoseg.preprocessed.turn import turn
 from tomoseg.settings import load_config
 from tomoseg.terminal.stopping import stop_on_signal
 from tomoseg.terminal.training import watch
@@ -30,7 +34,7 @@ from tomoseg.workflows.calibrate import calibrate
 from tomoseg.workflows.check import check
 from tomoseg.workflows.evaluate import Evaluation, evaluate
 from tomoseg.workflows.export import export
-from tomoseg.workflows.measure_engines import EngineBenchmark, measure_engines
+from tomoseg.workflows.measure_engines import measure_engines
 from tomoseg.workflows.preprocess import preprocess
 from tomoseg.workflows.train import train_run
 
@@ -43,40 +47,56 @@ def main() -> None:
     parser.add_argument("openkbp", type=Path)
     parser.add_argument("--work", type=Path, default=Path("build/head-neck"))
     given = parser.parse_args()
-    data, run = given.work / "preprocessed", given.work / "run"
-    grid = load_config(PREPROCESS_PRESETS["default"], HERE / "preprocess.yaml")
-    preprocess(given.openkbp, data, grid)  # type: ignore[arg-type]
+    work: Path = given.work
+    data, run, made = work / "preprocessed", work / "run", work / "head-neck"
     settings = load_config(TRAIN_PRESETS["default"], HERE / "train.yaml")
-    with stop_on_signal() as stop, watch(stop) as listener:
-        outcome = train_run(data, run, settings, listener)  # type: ignore[arg-type]
-    if not outcome.finished:
-        raise SystemExit("stopped; the same command goes on")
-    made = given.work / "head-neck"
-    pack(load_model(run), made, data, given)
+    preprocessed(given.openkbp, work / "native" / "preprocessed", "preprocess.yaml")
+    trained(work / "native" / "preprocessed", work / "native" / "run", settings)
+    preprocessed(given.openkbp, data, "preprocess-mm.yaml")
+    start = {"warm_start": work / "native" / "run"}
+    trained(data, run, load_config(settings, HERE / "views.yaml").model_copy(update=start))
+    pack(run, made, data)
     calibrate(made, data, Compute())
+    describe(run, made, data, given)
     shutil.rmtree(PACKAGE, ignore_errors=True)
     shutil.copytree(made, PACKAGE)
     print(f"{PACKAGE}: {size_mb(PACKAGE):.1f} MB")
 
 
-def pack(trained: Model, folder: Path, data: Path, given: argparse.Namespace) -> None:
-    """Make the packaged folder: weights in 16 bits, int8 with its measured loss, and the card."""
+def preprocessed(openkbp: Path, data: Path, settings: str) -> None:
+    preprocess(openkbp, data, load_config(PREPROCESS_PRESETS["default"], HERE / settings))
+
+
+def trained(data: Path, run: Path, settings: TrainConfig) -> None:
+    """Train, or continue training.
+
+    Raises:
+        SystemExit: If it was stopped.
+    """
+    with stop_on_signal() as stop, watch(stop) as listener:
+        outcome = train_run(data, run, settings, listener)
+    if not outcome.finished:
+        raise SystemExit("stopped; the same command goes on")
+
+
+def pack(run: Path, folder: Path, data: Path) -> None:
+    """Make the packaged folder: of each view weights in 16 bits, and int8 with its measured loss."""
     shutil.rmtree(folder, ignore_errors=True)
-    save_model(trained, folder, half=True)
-    full, half = (
-        evaluate(model, data, compute=AS_IN_TRAINING) for model in (trained.folder, folder) if model is not None
-    )
-    packed = load_model(folder)
-    record = replace(packed.record, trained_on=packed.record.trained_on or range_of(Preprocessed(data).split("train")))
-    reached = {
-        "validation_dice": half.summary.dice,
-        "validation_iou": half.summary.iou,
-        "dice": {row.structure: row.dice for row in half.summary.structures},
-    }
-    save_model(Model(replace(record, scores=reached), packed.network), folder, half=True)
-    export(folder, "openvino")  # so that any precision works where PyTorch is not installed
-    export(folder, "openvino", "int8", data)
-    ways = measure_engines(folder, data)
+    models, fusion = load_views(model_in(run))
+    for model in models:
+        view = model.record.grid.view
+        of_view = data if view == "axial" else data.with_name(view)
+        if view != "axial":
+            turn(Preprocessed(data), view, of_view)
+        save_model(model, folder / view, half=True)
+        export(folder / view, "openvino", "int8", of_view)
+        measure_engines(folder / view, of_view)
+    save_fusion(replace(fusion, folders=tuple(model.record.grid.view for model in models)), folder)
+
+
+def describe(run: Path, folder: Path, data: Path, given: argparse.Namespace) -> None:
+    """Score the packaged folder on the validation patients, and write its card."""
+    full, half = (evaluate(model, data, compute=AS_IN_TRAINING) for model in (run, folder))
     shipped = evaluate(
         folder,
         data,
@@ -84,9 +104,11 @@ def pack(trained: Model, folder: Path, data: Path, given: argparse.Namespace) ->
         output=given.work / "scores",
         compute=Compute(engine="openvino", device="cpu", precision="int8"),
     )
+    alone = {view: evaluate(folder / view, data).summary.dice or 0 for view in load_fusion(folder).folders}
     print(f"Dice in 32 bits {full.summary.dice:.4f}, in 16 {half.summary.dice:.4f}, in int8 {shipped.summary.dice:.4f}")
+    print(", ".join(f"{view} alone {dice:.4f}" for view, dice in alone.items()))
     odd = {(f.case, f.structure) for f in check(given.openkbp).findings if f.kind in ODD}
-    (folder / CARD).write_text(card(load_model(folder), half, shipped.summary, ways, odd), encoding="utf-8")
+    (folder / CARD).write_text(card(folder, half, shipped.summary, alone, odd), encoding="utf-8")
 
 
 def size_mb(folder: Path) -> float:
@@ -106,42 +128,45 @@ def without(scores: Sequence[CaseScore], odd: set[tuple[str, str | None]]) -> li
 
 
 def card(
-    model: Model, evaluation: Evaluation, int8: Summary, ways: list[EngineBenchmark], odd: set[tuple[str, str | None]]
+    folder: Path, evaluation: Evaluation, int8: Summary, alone: dict[str, float], odd: set[tuple[str, str | None]]
 ) -> str:
-    """Return the model card."""
-    record, summary = model.record, evaluation.summary
+    """Return the model card.
+
+    Args:
+        folder: The packaged folder.
+        evaluation: Its scores, computed in 16 bits.
+        int8: Its scores in int8.
+        alone: Mean Dice of each view's network.
+        odd: Contours that are wrong.
+    """
+    models, summary = load_views(folder)[0], evaluation.summary
+    record, believed = models[0].record, without(evaluation.scores, odd)
     rows = [
         f"| {row.structure} | {row.n} | {cell(row.metrics['dice'], 3)} | {cell(row.metrics['surface_dice'], 3)} | "
-        f"{cell(row.metrics['hd95_mm'], 1)} | {row.outcomes['missed']} | "
+        f"{cell(row.metrics['hd95_mm'], 1)} | {row.metrics['volume_error_percent'].mean or 0:+.0f} | "
+        f"{row.outcomes['missed']} | "
         f"{next(i.dice or 0 for i in int8.structures if i.structure == row.structure):.3f} |"
         for row in summary.structures
     ]
     overall = " | ".join(cell(summary.overall[metric], digits) for metric, digits in SHOWN)
-    fastest = min(ways, key=lambda way: way.ms_per_slice)
     spacing = record.trained_on.spacing_mm if record.trained_on is not None else ()
-    network, believed = record.network, without(evaluation.scores, odd)
     scored, kept = (sum(len(s.structures) for s in scores) for scores in (evaluation.scores, believed))
     return (
         (HERE / "card.md")
         .read_text(encoding="utf-8")
         .format(
-            parameters=count_parameters(model.network) / 1e6,
-            dims=network.dims,
-            sees=f"{network.slices} neighbouring slices"
-            if network.dims == 2
-            else f"blocks of {' x '.join(map(str, network.tile))} voxels",
+            parameters=count_parameters(models[0].network) / 1e6,
+            slices=2 * record.input_spec.reach + 1,
+            grid=" x ".join(f"{edge:g}" for edge in (record.grid.spacing_mm,) * 2 + (record.grid.slice_spacing_mm,)),
             odd=scored - kept,
             without_odd=summarise(believed, record.labels).dice or 0,
-            minutes=record.provenance.get("minutes", 0),
-            epoch=record.provenance.get("epoch"),
             cases=record.provenance.get("training_cases"),
             rows="\n".join(rows),
             overall=overall,
+            volume=summary.overall["volume_error_percent"].mean or 0,
             n=summary.cases,
             int8=int8.dice or 0,
-            half=summary.dice or 0,
-            ms=fastest.ms_per_slice,
-            engine=f"{fastest.engine} {fastest.precision}",
+            alone=", ".join(f"{view} {dice:.3f}" for view, dice in alone.items()),
             spacing=", ".join(f"{low:g} to {high:g}" for low, high in spacing),
         )
     )

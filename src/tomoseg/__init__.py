@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for type checkers and editors; `_PLACES` is what runs
     from tomoseg.files.scan import read_scan as read_scan
     from tomoseg.inference.predictor import Predictor as Predictor
     from tomoseg.inference.segment import Prediction as Prediction
+    from tomoseg.inference.segment import open_predictor as open_predictor
     from tomoseg.inference.segment import segment as segment
     from tomoseg.labels import LabelSet as LabelSet
     from tomoseg.labels import Structure as Structure
@@ -57,6 +58,7 @@ _PLACES = {
     "segment": "tomoseg.inference.segment",
     "Request": "tomoseg.options",
     "Prediction": "tomoseg.inference.segment",
+    "open_predictor": "tomoseg.inference.segment",
     "Predictor": "tomoseg.inference.predictor",
     # Results
     "Segmentation": "tomoseg.segmentation",

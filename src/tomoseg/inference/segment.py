@@ -205,15 +205,23 @@ def preflight(volume: Volume, predictor: Predictor) -> tuple[Notice, ...]:
 
 
 def open_predictor(model: AnyModel, compute: Compute = AUTO) -> Predictor:
-    """Make a predictor from a model in any form that `segment` takes.
+    """Make a predictor from a model in any form that `segment` takes, to segment many scans with it.
 
     Args:
         model: A model, as for `segment`.
         compute: The engine, device and precision that run the network; a `Predictor` brings its own.
 
+    Returns:
+        The predictor, for `segment`.
+
     Raises:
         ModelError: If the model cannot be loaded.
         ConfigError: If several models differ in structures or grid.
+
+    Example:
+        >>> predictor = open_predictor("head-neck")
+        >>> [segment(Path(scan), predictor).mask("mandible").shape for scan in ["ct.nii.gz"]]
+        [(48, 40, 12)]
     """
     if isinstance(model, Predictor):
         return model
