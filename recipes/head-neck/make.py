@@ -140,6 +140,7 @@ def card(
         odd: Contours that are wrong.
     """
     models, summary = load_views(folder)[0], evaluation.summary
+    settings = load_config(TRAIN_PRESETS["default"], HERE / "train.yaml")
     record, believed = models[0].record, without(evaluation.scores, odd)
     rows = [
         f"| {row.structure} | {row.n} | {cell(row.metrics['dice'], 3)} | {cell(row.metrics['surface_dice'], 3)} | "
@@ -156,7 +157,7 @@ def card(
         .read_text(encoding="utf-8")
         .format(
             parameters=count_parameters(models[0].network) / 1e6,
-            slices=2 * record.input_spec.reach + 1,
+            slices=settings.network.slices,
             grid=" x ".join(f"{edge:g}" for edge in (record.grid.spacing_mm,) * 2 + (record.grid.slice_spacing_mm,)),
             odd=scored - kept,
             without_odd=summarise(believed, record.labels).dice or 0,
