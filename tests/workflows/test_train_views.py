@@ -1,5 +1,8 @@
 """`train --views`: a network for each view in one run folder, which together are one model."""
 
+import multiprocessing
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -263,3 +266,67 @@ def test_other_runs_and_datasets_are_refused(dataset, run, tmp_path):
         train_run(coronal, tmp_path / "run", make_config(**VIEWS))
     with pytest.raises(DatasetError, match="expected a dataset of axial view, got coronal"):
         turn(Preprocessed(coronal), "axial", tmp_path / "turned")
+
+
+@pytest.fixture(scope="module")
+def at_once(dataset, tmp_path_factory):
+    """A run of views side by side, stopped by its listener after the first epoch and continued."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    heard = {"parts": [], "beginnings": [], "epochs": [], "steps": []}
+    told = Listener(
+        on_part=heard["parts"].append,
+        on_begin=heard["beginnings"].append,
+        on_epoch=heard["epochs"].append,
+        on_step=heard["steps"].append,
+    )
+    config = make_config(**VIEWS | {"side_by_side": True})
+    stopped = train_run(dataset, folder, config, replace(told, should_stop=lambda: bool(heard["steps"])))
+    return folder, stopped, heard, train_run(dataset, folder, config, told)
+
+
+def test_views_side_by_side_are_stopped_and_continued(at_once, dataset, tmp_path):
+    folder, stopped, heard, outcome = at_once
+    assert not stopped.finished
+    assert outcome.finished
+    assert list(outcome.views) == list(VIEWS["views"])
+    assert load_views(folder)[1].folders == ("axial/best", "coronal/best", "sagittal/best")
+    assert set(heard["parts"]) == {"3 views side by side: axial, coronal, sagittal"}
+    assert len(heard["beginnings"]) == 2  # of each call one, not one of each view
+    seen = {(record["view"], record["epoch"]) for record in heard["epochs"]}
+    assert seen == {(view, epoch) for view in VIEWS["views"] for epoch in (1, 2)}
+
+
+def test_views_side_by_side_are_those_that_are_trained_alone(at_once, dataset, tmp_path):
+    """Each from its own first weights, as in a run of that view, and not from the view before."""
+    alone = tmp_path / "coronal"
+    config = make_config(**VIEWS).of_view("coronal")
+    train_run(turn(Preprocessed(dataset), "coronal", tmp_path / "turned").folder, alone, config)
+    ours, theirs = (load_model(run / "best").network.state_dict() for run in (at_once[0] / "coronal", alone))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_an_error_of_one_view_ends_all(dataset, tmp_path):
+    config = make_config(**VIEWS | {"side_by_side": True, "optimizer": OptimizerConfig(learning_rate=1e30)})
+    with pytest.raises(TrainingError, match="expected a finite"):
+        train_run(dataset, tmp_path / "run", config)
+    assert multiprocessing.active_children() == []
+
+
+def test_the_process_of_a_view_that_is_lost_is_named(dataset, tmp_path):
+    def kill(step):
+        next(child for child in multiprocessing.active_children() if child.name == "tomoseg-coronal").kill()
+
+    config = make_config(**VIEWS | {"side_by_side": True, "epochs": 1000})
+    with pytest.raises(TrainingError, match=r"the process of the coronal one ended \(SIGKILL\); run the same command"):
+        train_run(dataset, tmp_path / "run", config, Listener(on_step=kill))
+    assert multiprocessing.active_children() == []
+    assert (tmp_path / "run" / "axial" / "last.pt").is_file()  # the others saved theirs
+
+
+def test_side_by_side_without_views_or_with_a_custom_loss_is_refused(dataset, tmp_path):
+    with pytest.raises(ConfigError, match="expected views to train side by side, got none"):
+        train_run(dataset, tmp_path / "run", make_config(side_by_side=True))
+    with pytest.raises(ConfigError, match="got 1 processes and a custom loss"):
+        train_run(
+            dataset, tmp_path / "run", make_config(**VIEWS | {"side_by_side": True}), loss=lambda logits, *rest: 0
+        )

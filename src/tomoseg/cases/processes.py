@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -181,24 +181,28 @@ def _start(work: Work[Case, Done], threads: int) -> _Worker:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(work, theirs), name="tomoseg-worker", daemon=True)
-    with _variable(THREADS, str(threads)), interrupts_blocked():
-        process.start()
+    start_with_threads(process, threads)
     theirs.close()
     return _Worker(process, ours)
 
 
-@contextmanager
-def _variable(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable while the block runs, for processes that it starts."""
-    before = os.environ.get(name)
-    os.environ[name] = value
+def start_with_threads(process: BaseProcess, threads: int) -> None:
+    """Start a process whose libraries, and `thread_count`, take a number of threads; Ctrl-C does not reach it.
+
+    Args:
+        process: The process, not yet started.
+        threads: Number of threads.
+    """
+    before = os.environ.get(THREADS)
+    os.environ[THREADS] = str(threads)
     try:
-        yield
+        with interrupts_blocked():
+            process.start()
     finally:
         if before is None:
-            del os.environ[name]
+            del os.environ[THREADS]
         else:
-            os.environ[name] = before
+            os.environ[THREADS] = before
 
 
 def _end(crew: Sequence[_Worker]) -> None:

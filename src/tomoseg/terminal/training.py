@@ -131,7 +131,7 @@ class _Display:
         words += [f"{shown} {number(record[name], 4)}" for shown, name in names.items() if record.get(name) is not None]
         share = record.get("curriculum_share", 1)
         words += [say("drawn from the easiest {share} of slices", share=percent(share))] if share < 1 else []
-        out.print("  ".join(words))
+        out.print("  ".join([f"{record['view']:<8}"] * ("view" in record) + words))
         self._began = time.monotonic()
 
 

@@ -35,6 +35,7 @@ from tomoseg.views import ViewName
 from tomoseg.workflows.fuse import weigh
 from tomoseg.workflows.one_run import train_one
 from tomoseg.workflows.run_kinds import OF_FOLDS, ONE, kind_in
+from tomoseg.workflows.side_by_side import ViewJob, train_side_by_side
 from tomoseg.workflows.train_folds import check_run_of
 
 TURNED = "turned"
@@ -53,6 +54,8 @@ def check_run(output: Path, config: TrainConfig) -> None:
         OutputError: If a folder or a file cannot be made.
         TrainingError: If it holds another kind of run.
     """
+    if config.side_by_side and not config.views:
+        raise ConfigError("expected views to train side by side, got none; name them with --views")
     if config.views:
         check_run_of_views(output, config)
     else:
@@ -105,9 +108,9 @@ def train_views(
     *,
     force: bool,
 ) -> TrainingOutcome:
-    """Train a network for each view, one after the other, or continue the run in the output folder.
+    """Train a network for each view, or continue the run in the output folder.
 
-    Each starts from the network of the view before, unless the settings name a model to start from.
+    One after the other, each starts from the network of the view before, unless the settings name a model to start from.
 
     Args:
         data: The preprocessed dataset, of axial view.
@@ -128,6 +131,8 @@ def train_views(
     if not force:
         _check_no_view_is_dropped(output, config)
     saving = saving_first(told, partial(save_settings, config, output))
+    if config.side_by_side:
+        return _all_at_once(data, output, config, saving, loss, ranks, force=force)
     best: dict[str, float | None] = {}
     before: Path | None = None
     for number, view in enumerate(config.views, start=1):
@@ -143,6 +148,42 @@ def train_views(
             return TrainingOutcome(False, outcome.history, outcome.best_dice, views=best)
     together = ranks.first(_together(data, output, config, told) if ranks.is_first else None)
     return TrainingOutcome(True, outcome.history, together, views=best)
+
+
+def _all_at_once(
+    data: Preprocessed,
+    output: Path,
+    config: TrainConfig,
+    told: Listener,
+    loss: CustomLoss | None,
+    ranks: Ranks,
+    *,
+    force: bool,
+) -> TrainingOutcome:
+    """Train the views side by side, as `train_views`.
+
+    Raises:
+        ConfigError: If a custom loss is given, or several processes train together.
+    """
+    if loss is not None or ranks.count > 1:
+        raise ConfigError(
+            f"expected one process and a loss of tomoseg with side_by_side, got {ranks.count} processes"
+            f"{' and a custom loss' * (loss is not None)}; leave side_by_side out"
+        )
+    jobs: dict[str, ViewJob] = {}
+    for view in config.views:
+        of_view = data if view == "axial" else _turned(data, view, output, told, ranks)
+        if of_view is None:
+            return TrainingOutcome(False, [], None, views={})
+        settings = _starting_from(None, output / view, config.of_view(view))
+        jobs[view] = ViewJob(of_view.folder, output / view, settings, force)
+    told.on_part(f"{len(jobs)} views side by side: {', '.join(jobs)}")
+    outcomes = train_side_by_side(jobs, told)
+    best = {view: one.best_dice for view, one in outcomes.items()}
+    history = [record for one in outcomes.values() for record in one.history]
+    if not all(one.finished for one in outcomes.values()):
+        return TrainingOutcome(False, history, None, views=best)
+    return TrainingOutcome(True, history, _together(data, output, config, told), views=best)
 
 
 def _starting_from(before: Path | None, run: Path, config: TrainConfig) -> TrainConfig:
