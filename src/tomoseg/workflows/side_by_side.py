@@ -105,10 +105,11 @@ def _received(pipe: Connection, view: str, process: BaseProcess) -> tuple[str, A
         kind, what = pipe.recv()
     except (EOFError, OSError):
         process.join(END_SECONDS)
+        how: str = how_it_ended(process.exitcode)
         raise TrainingError(
-            f"expected all views to train, but the process of the {view} one ended ({how_it_ended(process.exitcode)}); "
-            "run the same command again to continue from the last saved state, with less memory or without "
-            "--side-by-side"
+            f"expected all views to train, but the process of the {view} one ended: {how}; run the same command again "
+            "to continue from the last saved state; if memory ran out, lower batch_size or train one view after the "
+            "other"
         ) from None
     if kind == "error":
         raise what

@@ -165,10 +165,12 @@ def _all_at_once(
     Raises:
         ConfigError: If a custom loss is given, or several processes train together.
     """
-    if loss is not None or ranks.count > 1:
+    if loss is not None:
+        raise ConfigError("expected a loss of tomoseg with side_by_side, got a custom one; leave side_by_side out")
+    if ranks.count > 1:
         raise ConfigError(
-            f"expected one process and a loss of tomoseg with side_by_side, got {ranks.count} processes"
-            f"{' and a custom loss' * (loss is not None)}; leave side_by_side out"
+            f"expected one process with side_by_side, which starts one for each view itself, got {ranks.count}; leave "
+            "torchrun or side_by_side out"
         )
     jobs: dict[str, ViewJob] = {}
     for view in config.views:
