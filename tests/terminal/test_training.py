@@ -23,8 +23,9 @@ PLAIN = {"epoch": 3, "train_loss": 0.25, "learning_rate": 1e-3, "minutes": 12.04
         ({"validation_dice": None}, "epoch   3    12.0 min  loss 0.2500"),
         ({"curriculum_share": 0.65}, "epoch   3    12.0 min  loss 0.2500  drawn from the easiest 65% of slices"),
         ({"curriculum_share": 1.0}, "epoch   3    12.0 min  loss 0.2500"),
+        ({"view": "axial"}, "axial     epoch   3    12.0 min  loss 0.2500"),
     ],
-    ids=["plain", "validated", "nothing to score", "curriculum", "end of the curriculum"],
+    ids=["plain", "validated", "nothing to score", "curriculum", "end of the curriculum", "a view beside others"],
 )
 def test_the_line_of_an_epoch(capsys, more, line):
     with watch(lambda: False) as listener:

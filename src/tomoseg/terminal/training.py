@@ -131,7 +131,8 @@ class _Display:
         words += [f"{shown} {number(record[name], 4)}" for shown, name in names.items() if record.get(name) is not None]
         share = record.get("curriculum_share", 1)
         words += [say("drawn from the easiest {share} of slices", share=percent(share))] if share < 1 else []
-        out.print("  ".join([f"{record['view']:<8}"] * ("view" in record) + words))
+        of_view = [f"{record['view']:<8}"] if "view" in record else []
+        out.print("  ".join(of_view + words))
         self._began = time.monotonic()
 
 

@@ -73,7 +73,9 @@ def train_side_by_side(jobs: Mapping[str, ViewJob], told: Listener) -> dict[str,
     try:
         for view, job in jobs.items():
             ours, theirs = context.Pipe()
-            process: BaseProcess = context.Process(target=_train, args=(job, theirs, stop), name=f"tomoseg-{view}", daemon=True)
+            process: BaseProcess = context.Process(
+                target=_train, args=(job, theirs, stop), name=f"tomoseg-{view}", daemon=True
+            )
             start_with_threads(process, threads)
             theirs.close()
             crew[ours] = view, process
