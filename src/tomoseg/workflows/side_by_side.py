@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -82,8 +82,9 @@ def train_side_by_side(jobs: Mapping[str, ViewJob], told: Listener) -> dict[str,
         while len(outcomes) < len(jobs):
             if told.should_stop():
                 stop.set()
-            for pipe in wait([pipe for pipe, (view, _) in crew.items() if view not in outcomes], timeout=0.2):
-                assert isinstance(pipe, Connection)
+            still = [pipe for pipe, (view, _) in crew.items() if view not in outcomes]
+            ready = wait(still, timeout=0.2)
+            for pipe in (pipe for pipe in still if pipe in ready):
                 view, process = crew[pipe]
                 kind, what = _received(pipe, view, process)
                 if kind == "outcome":
@@ -171,10 +172,6 @@ class _Teller:
             self._told.on_stage(stage)
 
 
-PASSED_ON = ("on_begin", "on_step", "on_epoch", "on_warning", "on_stage")
-"""Events that processes send."""
-
-
 def _train(job: ViewJob, pipe: Connection, stop: Any) -> None:
     """Train one view and send what happens; it ends early if its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent handles it
@@ -189,8 +186,14 @@ def _train(job: ViewJob, pipe: Connection, stop: Any) -> None:
             lost = True
 
     def run() -> TrainingOutcome:
-        passed: dict[str, Callable[..., None]] = {kind: partial(send, kind) for kind in PASSED_ON}
-        told = Listener(should_stop=lambda: lost or stop.is_set(), **passed)
+        told = Listener(
+            should_stop=lambda: lost or stop.is_set(),
+            on_begin=partial(send, "on_begin"),
+            on_step=partial(send, "on_step"),
+            on_epoch=partial(send, "on_epoch"),
+            on_warning=partial(send, "on_warning"),
+            on_stage=partial(send, "on_stage"),
+        )
         return train_one(Preprocessed(job.data), job.output, job.config, told, None, ALONE, force=job.force)
 
     with suppress(OSError):

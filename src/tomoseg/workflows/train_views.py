@@ -110,7 +110,7 @@ def train_views(
 ) -> TrainingOutcome:
     """Train a network for each view, or continue the run in the output folder.
 
-    One after the other, each starts from the network of the view before, unless the settings name a model to start from.
+    One after the other, each starts from the network of the view before, unless the settings name a model.
 
     Args:
         data: The preprocessed dataset, of axial view.
