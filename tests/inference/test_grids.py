@@ -98,9 +98,11 @@ def test_the_packaged_model_finds_jaw_and_cord_on_the_voxels_of_a_diagnostic_ct(
 
 
 def test_patients_like_those_of_training_keep_their_own_voxels(test_data):
-    record = load_model("head-neck").record
+    """As the packaged model was trained, but on native voxels."""
+    record = replace(load_model("head-neck/axial").record, grid=GRIDS["native"])
     spacings = [
         read_geometry(path).spacing_mm for path in sorted((test_data / "openkbp").glob("validation/*/ct.nii.gz"))
     ]
     assert len(spacings) == 33
     assert [edges for edges in spacings if grid_for(record, edges) is not record.grid] == []
+    assert grid_for(record, (1.0, 1.0, 1.0)) is not record.grid

@@ -205,7 +205,7 @@ def test_a_network_without_a_trace_is_measured_in_torch_alone():
 
 def test_a_packaged_model_is_not_measured_into(dataset):
     with pytest.raises(ModelError, match="expected your own model folder, got a packaged model; copy the folder"):
-        measure_engines(Path("head-neck"), dataset, on_case=lambda *told: pytest.fail("it measured"))
+        measure_engines(Path("head-neck/axial"), dataset, on_case=lambda *told: pytest.fail("it measured"))
 
 
 def test_a_loss_counts_in_the_mean_and_in_every_structure():

@@ -234,7 +234,7 @@ def test_a_tuned_random_field_needs_the_scan(tmp_path):
 def test_a_packaged_model_is_refused_before_the_search(tmp_path):
     data = make_dataset(tmp_path / "data", splits={"a": "train", "v": "validation"})
     with pytest.raises(ModelError, match=r"expected your own model folder, got a packaged model; copy the folder"):
-        tune(Path("head-neck"), data.folder, compute=CPU, on_case=lambda done, total: pytest.fail("it searched"))
+        tune(Path("head-neck/axial"), data.folder, compute=CPU, on_case=lambda done, total: pytest.fail("it searched"))
 
 
 @pytest.mark.parametrize(("annotated", "most"), [({}, 4), ({name: () for name in "vwxy"}, 0)], ids=["four", "none"])
