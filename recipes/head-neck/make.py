@@ -55,8 +55,8 @@ def main() -> None:
     start = {"warm_start": work / "native" / "run"}
     trained(data, run, load_config(settings, HERE / "views.yaml").model_copy(update=start))
     pack(run, made, data)
-    calibrate(made, data, Compute())
     describe(run, made, data, given)
+    calibrate(made, data, Compute())
     shutil.rmtree(PACKAGE, ignore_errors=True)
     shutil.copytree(made, PACKAGE)
     print(f"{PACKAGE}: {size_mb(PACKAGE):.1f} MB")
@@ -91,7 +91,7 @@ def pack(run: Path, folder: Path, data: Path) -> None:
 
 
 def describe(run: Path, folder: Path, data: Path, given: argparse.Namespace) -> None:
-    """Score the packaged folder on the validation patients, and write its card."""
+    """Score the packaged folder on the validation patients, keep the scores in its record, and write its card."""
     full, half = (evaluate(model, data, compute=AS_IN_TRAINING) for model in (run, folder))
     shipped = evaluate(
         folder,
@@ -100,9 +100,12 @@ def describe(run: Path, folder: Path, data: Path, given: argparse.Namespace) -> 
         output=given.work / "scores",
         compute=Compute(engine="openvino", device="cpu", precision="int8"),
     )
-    for view in load_fusion(folder).folders:  # together; one view may lose a little more
+    fusion = load_fusion(folder)
+    reached = {"validation_dice": half.summary.dice, "dice": {s.structure: s.dice for s in half.summary.structures}}
+    save_fusion(replace(fusion, provenance=fusion.provenance | reached), folder)
+    for view in fusion.folders:  # together; one view may lose a little more
         set_trusted(folder / view, "openvino/int8", (full.summary.dice or 0) - (shipped.summary.dice or 0) <= MEAN_LOSS)
-    alone = {view: evaluate(folder / view, data).summary.dice or 0 for view in load_fusion(folder).folders}
+    alone = {view: evaluate(folder / view, data).summary.dice or 0 for view in fusion.folders}
     print(f"Dice in 32 bits {full.summary.dice:.4f}, in 16 {half.summary.dice:.4f}, in int8 {shipped.summary.dice:.4f}")
     print(", ".join(f"{view} alone {dice:.4f}" for view, dice in alone.items()))
     odd = {(f.case, f.structure) for f in check(given.openkbp).findings if f.kind in ODD}
