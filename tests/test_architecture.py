@@ -164,6 +164,16 @@ def test_only_what_computes_with_torch_needs_it():
     assert set(done.stdout.split()) == WITH_TORCH
 
 
+def test_preprocessing_with_a_plan_needs_no_torch():
+    code = """if True:
+        import sys
+        sys.modules["torch"] = None
+        import tomoseg.workflows.planned_grid, tomoseg.workflows.preprocess, tomoseg.terminal.planning
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_command_line_starts_without_torch():
     code = "import sys, tomoseg.cli; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

@@ -8,7 +8,8 @@ from tomoseg.errors import ConfigError, DatasetError
 from tomoseg.models.folds import Folds, save_folds
 from tomoseg.settings import naming, save_config
 from tomoseg.training.run_folder import CONFIG, LAST, RunFolder
-from tomoseg.workflows.planned import planned_grid, planned_training
+from tomoseg.workflows.planned import planned_training
+from tomoseg.workflows.planned_grid import planned_grid
 from tomoseg.workflows.preprocess import preprocess
 from tomoseg.workflows.run_kinds import settings_in
 

@@ -74,7 +74,7 @@ def preprocess(
 def _planned(dataset: Path, output: Path, settings: PreprocessConfig, minutes: float | None) -> PreprocessConfig:
     """Plan the grid and show the plan; return the settings with that grid."""
     from tomoseg.terminal.planning import show_planned_grid
-    from tomoseg.workflows.planned import planned_grid
+    from tomoseg.workflows.planned_grid import planned_grid
 
     with progress(say("reading cases"), count=CASES_OF) as show:
         planned, plan = planned_grid(dataset, output, settings, minutes, show)
