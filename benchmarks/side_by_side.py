@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/side_by_side.py [--steps 150] [--rounds 3] [--folder build/side-by-side]
 
 The demo's network on phantoms of 117 structures. Both ways run in processes of their own and take turns. Counted are
-the slices that both networks have seen from each one's tenth step to its last, and the wall time in which they saw them.
+the slices that both networks see from each one's tenth step to its last, and the wall time in which they see them.
 """
 
 from __future__ import annotations
