@@ -64,37 +64,53 @@ def train_side_by_side(jobs: Mapping[str, ViewJob], told: Listener) -> dict[str,
         TomosegError: As `train_one` raises it in any of the processes; the others are stopped, and can be continued.
         TrainingError: If a process is lost.
     """
-    context = get_context("spawn")
-    stop = context.Event()
+    stop = get_context("spawn").Event()
     threads = max(1, thread_count() // len(jobs))
     crew: dict[Connection, tuple[str, BaseProcess]] = {}
-    outcomes: dict[str, TrainingOutcome] = {}
-    teller = _Teller(told, list(jobs))
     try:
         for view, job in jobs.items():
-            ours, theirs = context.Pipe()
-            process: BaseProcess = context.Process(
-                target=_train, args=(job, theirs, stop), name=f"tomoseg-{view}", daemon=True
-            )
-            start_with_threads(process, threads)
-            theirs.close()
-            crew[ours] = view, process
-        while len(outcomes) < len(jobs):
-            if told.should_stop():
-                stop.set()
-            still = [pipe for pipe, (view, _) in crew.items() if view not in outcomes]
-            ready = wait(still, timeout=0.2)
-            for pipe in (pipe for pipe in still if pipe in ready):
-                view, process = crew[pipe]
-                kind, what = _received(pipe, view, process)
-                if kind == "outcome":
-                    outcomes[view] = what
-                else:
-                    teller.tell(view, kind, what)
+            pipe, process = _started(view, job, stop, threads)
+            crew[pipe] = view, process
+        outcomes = _followed(crew, stop, told)
         return {view: outcomes[view] for view in jobs}
     finally:
         stop.set()
         _end([process for _, process in crew.values()], at_once=isinstance(sys.exc_info()[1], KeyboardInterrupt))
+
+
+def _started(view: str, job: ViewJob, stop: Any, threads: int) -> tuple[Connection, BaseProcess]:
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_train, args=(job, theirs, stop), name=f"tomoseg-{view}", daemon=True)
+    start_with_threads(process, threads)
+    theirs.close()
+    return ours, process
+
+
+def _followed(
+    crew: Mapping[Connection, tuple[str, BaseProcess]], stop: Any, told: Listener
+) -> dict[str, TrainingOutcome]:
+    """Pass on what the processes tell until each has ended, and return their outcomes.
+
+    Raises:
+        TrainingError: If a process is lost.
+        Exception: Any that one of them sent.
+    """
+    outcomes: dict[str, TrainingOutcome] = {}
+    teller = _Teller(told)
+    while len(outcomes) < len(crew):
+        if told.should_stop():
+            stop.set()
+        still = [pipe for pipe, (view, _) in crew.items() if view not in outcomes]
+        ready = wait(still, timeout=0.2)
+        for pipe in (pipe for pipe in still if pipe in ready):
+            view, process = crew[pipe]
+            kind, what = _received(pipe, view, process)
+            if kind == "outcome":
+                outcomes[view] = what
+            else:
+                teller.tell(view, kind, what)
+    return outcomes
 
 
 def _received(pipe: Connection, view: str, process: BaseProcess) -> tuple[str, Any]:
@@ -137,8 +153,8 @@ class _Teller:
     Steps are those of the view that is the furthest behind, with the speed of all together.
     """
 
-    def __init__(self, told: Listener, views: list[str]) -> None:
-        self._told, self._views = told, views
+    def __init__(self, told: Listener) -> None:
+        self._told = told
         self._steps: dict[str, StepReport] = {}
         self._warned: set[str] = set()
         self._begun = False

@@ -165,13 +165,7 @@ def _all_at_once(
     Raises:
         ConfigError: If a custom loss is given, or several processes train together.
     """
-    if loss is not None:
-        raise ConfigError("expected a loss of tomoseg with side_by_side, got a custom one; leave side_by_side out")
-    if ranks.count > 1:
-        raise ConfigError(
-            f"expected one process with side_by_side, which starts one for each view itself, got {ranks.count}; leave "
-            "torchrun or side_by_side out"
-        )
+    _check_alone(loss, ranks)
     jobs: dict[str, ViewJob] = {}
     for view in config.views:
         of_view = data if view == "axial" else _turned(data, view, output, told, ranks)
@@ -181,11 +175,28 @@ def _all_at_once(
         jobs[view] = ViewJob(of_view.folder, output / view, settings, force)
     told.on_part(f"{len(jobs)} views side by side: {', '.join(jobs)}")
     outcomes = train_side_by_side(jobs, told)
-    best = {view: one.best_dice for view, one in outcomes.items()}
-    history = [record for one in outcomes.values() for record in one.history]
-    if not all(one.finished for one in outcomes.values()):
-        return TrainingOutcome(False, history, None, views=best)
-    return TrainingOutcome(True, history, _together(data, output, config, told), views=best)
+    finished = all(one.finished for one in outcomes.values())
+    return TrainingOutcome(
+        finished,
+        [record for one in outcomes.values() for record in one.history],
+        _together(data, output, config, told) if finished else None,
+        views={view: one.best_dice for view, one in outcomes.items()},
+    )
+
+
+def _check_alone(loss: CustomLoss | None, ranks: Ranks) -> None:
+    """Refuse what views side by side cannot take.
+
+    Raises:
+        ConfigError: If a custom loss is given, or several processes train together.
+    """
+    if loss is not None:
+        raise ConfigError("expected a loss of tomoseg with side_by_side, got a custom one; leave side_by_side out")
+    if ranks.count > 1:
+        raise ConfigError(
+            f"expected one process with side_by_side, which starts one for each view itself, got {ranks.count}; leave "
+            "torchrun or side_by_side out"
+        )
 
 
 def _starting_from(before: Path | None, run: Path, config: TrainConfig) -> TrainConfig:
