@@ -268,6 +268,9 @@ def test_other_runs_and_datasets_are_refused(dataset, run, tmp_path):
         turn(Preprocessed(coronal), "axial", tmp_path / "turned")
 
 
+AT_ONCE = VIEWS | {"views": ("axial", "coronal"), "side_by_side": True}
+
+
 @pytest.fixture(scope="module")
 def at_once(dataset, tmp_path_factory):
     """A run of views side by side, stopped by its listener after the first epoch and continued."""
@@ -279,7 +282,7 @@ def at_once(dataset, tmp_path_factory):
         on_epoch=heard["epochs"].append,
         on_step=heard["steps"].append,
     )
-    config = make_config(**VIEWS | {"side_by_side": True})
+    config = make_config(**AT_ONCE)
     stopped = train_run(dataset, folder, config, replace(told, should_stop=lambda: bool(heard["steps"])))
     return folder, stopped, heard, train_run(dataset, folder, config, told)
 
@@ -288,12 +291,12 @@ def test_views_side_by_side_are_stopped_and_continued(at_once, dataset, tmp_path
     folder, stopped, heard, outcome = at_once
     assert not stopped.finished
     assert outcome.finished
-    assert list(outcome.views) == list(VIEWS["views"])
-    assert load_views(folder)[1].folders == ("axial/best", "coronal/best", "sagittal/best")
-    assert set(heard["parts"]) == {"3 views side by side: axial, coronal, sagittal"}
+    assert list(outcome.views) == ["axial", "coronal"]
+    assert load_views(folder)[1].folders == ("axial/best", "coronal/best")
+    assert set(heard["parts"]) == {"2 views side by side: axial, coronal"}
     assert len(heard["beginnings"]) == 2  # of each call one, not one of each view
     seen = {(record["view"], record["epoch"]) for record in heard["epochs"]}
-    assert seen == {(view, epoch) for view in VIEWS["views"] for epoch in (1, 2)}
+    assert seen == {(view, epoch) for view in ("axial", "coronal") for epoch in (1, 2)}
 
 
 def test_views_side_by_side_are_those_that_are_trained_alone(at_once, dataset, tmp_path):
@@ -306,7 +309,7 @@ def test_views_side_by_side_are_those_that_are_trained_alone(at_once, dataset, t
 
 
 def test_an_error_of_one_view_ends_all(dataset, tmp_path):
-    config = make_config(**VIEWS | {"side_by_side": True, "optimizer": OptimizerConfig(learning_rate=1e30)})
+    config = make_config(**AT_ONCE | {"optimizer": OptimizerConfig(learning_rate=1e30)})
     with pytest.raises(TrainingError, match="expected a finite"):
         train_run(dataset, tmp_path / "run", config)
     assert multiprocessing.active_children() == []
@@ -316,7 +319,7 @@ def test_the_process_of_a_view_that_is_lost_is_named(dataset, tmp_path):
     def kill(step):
         next(child for child in multiprocessing.active_children() if child.name == "tomoseg-coronal").kill()
 
-    config = make_config(**VIEWS | {"side_by_side": True, "epochs": 1000})
+    config = make_config(**AT_ONCE | {"epochs": 1000})
     with pytest.raises(TrainingError, match=r"the process of the coronal one ended: SIGKILL; run the same command"):
         train_run(dataset, tmp_path / "run", config, Listener(on_step=kill))
     assert multiprocessing.active_children() == []
@@ -327,6 +330,4 @@ def test_side_by_side_without_views_or_with_a_custom_loss_is_refused(dataset, tm
     with pytest.raises(ConfigError, match="expected views to train side by side, got none"):
         train_run(dataset, tmp_path / "run", make_config(side_by_side=True))
     with pytest.raises(ConfigError, match="expected a loss of tomoseg with side_by_side, got a custom one"):
-        train_run(
-            dataset, tmp_path / "run", make_config(**VIEWS | {"side_by_side": True}), loss=lambda logits, *rest: 0
-        )
+        train_run(dataset, tmp_path / "run", make_config(**AT_ONCE), loss=lambda logits, *rest: 0)

@@ -271,9 +271,11 @@ def test_a_structure_of_too_few_patients_is_left_as_it_is(tmp_path):
         add_case(tmp_path / "data", name, noisy, masks, annotated=annotated, native=split != "train")
     data = finish(tmp_path / "data", FIVE)
     model = make_model(tmp_path / "model", gain=4.0, doubt=1.0)
-    told = []
-    tuned, choices = tune(model, data.folder, compute=CPU, on_case=lambda *done: told.append(done))
-    assert [choice.structure for choice in choices] == ["ball", "both"]
+    told, named = [], []
+    tuned, choices = tune(
+        model, data.folder, compute=CPU, on_case=lambda *done: told.append(done), on_structure=named.append
+    )
+    assert [choice.structure for choice in choices] == named == ["ball", "both"]
     assert tuned.chosen_on["left"] == {"cube": 1}
     assert "ball" in tuned.thresholds
     assert "cube" not in tuned.thresholds | tuned.steps

@@ -34,7 +34,14 @@ def tune(
     from tomoseg.terminal.tuning import show_choices
     from tomoseg.workflows.tune import tune as run
 
+    done = 0
     with progress(say("tune"), count=CASES_OF) as show:
-        tuned, choices = run(model, preprocessed, split, compute, show)
+
+        def on_case(number: int, total: int) -> None:
+            nonlocal done
+            done = number
+            show(number, total)
+
+        tuned, choices = run(model, preprocessed, split, compute, on_case, lambda name: show(done, None, name))
     show_choices(tuned, choices)
     return DONE

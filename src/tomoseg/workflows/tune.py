@@ -43,6 +43,7 @@ def tune(
     split: str = "auto",
     compute: Compute = AUTO,
     on_case: Callable[[int, int], None] = lambda done, total: None,
+    on_structure: Callable[[str], None] = lambda name: None,
 ) -> tuple[Tuned, list[Choice]]:
     """Try smoothing, thresholds and steps on a split, and write those that help, and temperatures, to the model folder.
 
@@ -58,6 +59,7 @@ def tune(
             each with the network that it was held out of, else the validation split.
         compute: The engine, device and precision that run the network.
         on_case: Called with the number of cases done and the total number of cases, over all smoothings.
+        on_structure: Called with the name of each structure before its candidates are tried, for each smoothing.
 
     Returns:
         The new tuning, and its gain for each structure that occurs.
@@ -82,7 +84,11 @@ def tune(
 
     def choices_at(smoothing: float) -> list[Choice]:
         samples = _samples(found, smoothing, None if smoothing else counts, lambda: on_case(next(done), total))
-        return [choose(Scores(name, samples[name])) for name in enough]
+        return [chosen(name, samples[name]) for name in enough]
+
+    def chosen(name: str, samples: list[Sample]) -> Choice:
+        on_structure(name)
+        return choose(Scores(name, samples))
 
     smoothing, choices = _best({smoothing: choices_at(smoothing) for smoothing in smoothings})
     chosen_on = {"dataset": found.data.folder.name, "split": found.split, "cases": len(cases), "left": few}
