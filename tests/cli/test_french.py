@@ -71,7 +71,7 @@ def test_tune(french, monkeypatch, tmp_path):
         ("liver", "7", "0,4", "closing:2.5", "0,800", "0,850", "0,830"),
     ]
     told = " ".join(printed.split())
-    assert "Non retenus, faute de gain sur d'autres patients : rib (seuil 0,4: -0,0100)." in told
+    assert "Non retenus, faute de gain sur d'autres patients : rib (seuil 0,4 : -0,0100)." in told
     assert "moins de 5 patients les montrent : heart (2)." in told
     assert "Lissage entre les coupes : 0,5. Dice moyen : 0,7000 avant et 0,7500 après" in told
 

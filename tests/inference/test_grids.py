@@ -93,7 +93,7 @@ def test_the_network_is_given_voxels_of_training_and_masks_lie_on_the_scans_own(
 def test_the_packaged_model_finds_jaw_and_cord_on_the_voxels_of_a_diagnostic_ct(test_data):
     found = segment(test_data / "reports" / "neck_1.17mm.nii.gz", "head-neck", Request(statistics=True))
     volumes = {one.structure: one.volume_ml or 0 for one in found.statistics}
-    assert volumes["mandible"] > 12  # a crop; on its own voxels 1.6 ml were found, and no cord
+    assert volumes["mandible"] > 10  # a crop; on its own voxels 1.6 ml were found, and no cord
     assert volumes["spinal_cord"] > 6
 
 

@@ -81,7 +81,7 @@ class Predictor:
         >>> from pathlib import Path
         >>> from tomoseg.inference.segment import segment
         >>> from tomoseg.models.folder import load_model
-        >>> predictor = Predictor(load_model(Path("head-neck")))
+        >>> predictor = Predictor(load_model("head-neck/axial"))
         >>> [segment(Path(scan), predictor).mask("mandible").shape for scan in ["ct.nii.gz"]]
         [(48, 40, 12)]
     """

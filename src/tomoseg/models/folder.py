@@ -102,9 +102,9 @@ class Model:
         headless: Whether it returns the features before its last 1x1 convolution instead of logits.
 
     Example:
-        >>> model = load_model(Path("head-neck"))
+        >>> model = load_model("head-neck/axial")
         >>> model.record.grid.spacing_mm, len(model.record.labels)
-        (1.5, 7)
+        (3.5, 7)
     """
 
     def __init__(
@@ -208,7 +208,7 @@ def load_model(folder: Path | str) -> Model:
             `views.load_views` reads. Weights that do not fit the architecture raise it when `network` is first used.
 
     Example:
-        >>> load_model(Path("head-neck")).record.labels.names[:3]
+        >>> load_model("head-neck/axial").record.labels.names[:3]
         ('brainstem', 'esophagus', 'larynx')
     """
     folder = model_in(Path(folder))
