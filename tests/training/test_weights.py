@@ -45,7 +45,10 @@ def test_shared_structures_keep_their_last_layer_and_others_do_not():
     ("changes", "message"),
     [
         ({"channels": (8, 24)}, r"expected network\.channels as in the model to start from, \[8, 24\], got \[8, 16\]"),
-        ({"normalisation": "group"}, r"expected network\.normalisation as in the model to start from, group, got batch"),
+        (
+            {"normalisation": "group"},
+            r"expected network\.normalisation as in the model to start from, group, got batch",
+        ),
     ],
 )
 def test_another_architecture_is_refused(changes, message):
