@@ -29,7 +29,7 @@ from tomoseg.settings import load_config
 from tomoseg.training.folds import assign_folds
 from tomoseg.training.learner import CustomLoss
 from tomoseg.training.listener import Listener, TrainingOutcome
-from tomoseg.training.ranks import Ranks
+from tomoseg.training.ranks import ALONE, Ranks
 from tomoseg.training.run_folder import BEST, CONFIG, FILES, LAST, save_settings, saving_first
 from tomoseg.views import ViewName
 from tomoseg.workflows.fuse import weigh
@@ -122,6 +122,7 @@ def train_views(
         force: Continue a run that began with other settings.
 
     Raises:
+        ConfigError: If views side by side are given a custom loss, or several processes train together.
         DatasetError: If the dataset is not of axial view or cannot be used.
         OutputError: If the run folder cannot be written.
         TrainingError: If the run in the folder has other settings or more views, the loss is not finite, or a process
@@ -132,7 +133,8 @@ def train_views(
         _check_no_view_is_dropped(output, config)
     saving = saving_first(told, partial(save_settings, config, output))
     if config.side_by_side:
-        return _all_at_once(data, output, config, saving, loss, ranks, force=force)
+        _check_alone(loss, ranks)
+        return _all_at_once(data, output, config, saving, force=force)
     best: dict[str, float | None] = {}
     before: Path | None = None
     for number, view in enumerate(config.views, start=1):
@@ -151,24 +153,12 @@ def train_views(
 
 
 def _all_at_once(
-    data: Preprocessed,
-    output: Path,
-    config: TrainConfig,
-    told: Listener,
-    loss: CustomLoss | None,
-    ranks: Ranks,
-    *,
-    force: bool,
+    data: Preprocessed, output: Path, config: TrainConfig, told: Listener, *, force: bool
 ) -> TrainingOutcome:
-    """Train the views side by side, as `train_views`.
-
-    Raises:
-        ConfigError: If a custom loss is given, or several processes train together.
-    """
-    _check_alone(loss, ranks)
+    """Train the views side by side, as `train_views`."""
     jobs: dict[str, ViewJob] = {}
     for view in config.views:
-        of_view = data if view == "axial" else _turned(data, view, output, told, ranks)
+        of_view = data if view == "axial" else _turned(data, view, output, told, ALONE)
         if of_view is None:
             return TrainingOutcome(False, [], None, views={})
         settings = _starting_from(None, output / view, config.of_view(view))
