@@ -1,4 +1,4 @@
-"""Time per made body: medians and means of processor time by anatomy, on one core.
+"""Time per synthetic body: medians and means of processor time by anatomy, on one core.
 
     NUMBA_NUM_THREADS=1 .venv/bin/python benchmarks/bodies.py LABEL_MAP ... [--bodies 24] [--spacing 3 3 5]
 

@@ -1,4 +1,4 @@
-"""Ablation of the made bodies: a small network trained on bodies made in different ways, scored on held-out anatomy.
+"""Ablation of synthetic bodies: a small network, trained on bodies made in several ways, scored on held-out anatomy.
 
     .venv/bin/python benchmarks/what_pays.py ANATOMY [--rows both "no illness" ...] [--steps 1000] [--bodies 96]
         [--seed 0] [--work build/what-pays] [--real NAME=SCAN=REFERENCE ...]

@@ -1,4 +1,4 @@
-"""Slices of made bodies on one sheet, grey as a scanner shows them, with slices of real scans below if some are given.
+"""Slices of synthetic bodies on one sheet, in grey, with slices of real scans below them if some are given.
 
 .venv/bin/python docs/body_sheet.py OUT.png --anatomy LABEL_MAP ... [--scans CT ...] [--config ranges.yaml]
     [--seed 0] [--count 16] [--plane axial] [--window -160 240]
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def bodies(paths: list[str], seed: int, count: int, config: BodyConfig) -> Iterator[Volume]:
-    """Made bodies of the anatomies in turn."""
+    """Synthetic bodies of the anatomies in turn."""
     read = [one for path in paths for one in ([None] if path == PROCEDURAL else read_anatomies(Path(path)))]
     for n in range(seed, seed + count):
         anatomy = read[n % len(read)] or procedural_anatomy(n)

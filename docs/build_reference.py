@@ -57,9 +57,9 @@ Made from `src/tomoseg/config.py` by `make docs`.
 
 PHANTOM = """## tomoseg phantom
 
-These settings apply with `--anatomy`, and are given in a file with `--config FILE`; [made
-bodies](../concepts/made-bodies.md) says how they are used. There are no presets. A range is `[from, to]`; HU have four
-ranges: native, arterial, portal venous, late.
+These settings apply with `--anatomy`, and are given in a file with `--config FILE`; [synthetic
+bodies](../concepts/synthetic-bodies.md) says how they are used. There are no presets. A range is `[from, to]`; HU have
+four ranges: native, arterial, portal venous, late.
 """
 
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}

@@ -243,7 +243,7 @@ def corners() -> Figure:
 
 
 def axes_of_arrays() -> Figure:
-    """Where the three axes of an array lead, on a made body."""
+    """Where the three axes of an array lead, on a synthetic body."""
     volume, _ = _phantom("chest_abdomen")
     grey = window_to_grey(volume.hu, (-300.0, 400.0))
     nx, ny, nz = grey.shape

@@ -214,7 +214,7 @@ def decide(model: Path, preprocessed: Path) -> None:
     means = np.mean(rows, axis=0)
     best = int(means.argmax())
     print(", ".join(f"at {threshold:g} {mean:.4f}" for threshold, mean in zip(THRESHOLDS, means, strict=True)))
-    where = {"dataset": "made bodies", "split": "validation", "cases": len(found.cases)}
+    where = {"dataset": "synthetic bodies", "split": "validation", "cases": len(found.cases)}
     gain = {"dice_before": float(means[0]), "dice_after": float(means[best])}
     thresholds = dict.fromkeys(choices.labels.names, THRESHOLDS[best])
     save_tuned(Tuned(str(found.model.sha256), thresholds=thresholds, chosen_on=where | gain), model)
@@ -241,7 +241,7 @@ def card(model: Path, measured: Path | None) -> str:
     names = load_record(model / fusion.folders[0]).labels.names
     real: dict[str, dict[str, float]] = json.loads(measured.read_text(encoding="utf-8")) if measured else {}
     made = fusion.provenance["dice"]
-    rows = [f"| structure | {' | '.join(real)} | made bodies |", "|---" * (2 + len(real)) + "|"]
+    rows = [f"| structure | {' | '.join(real)} | synthetic bodies |", "|---" * (2 + len(real)) + "|"]
     for name in names:
         found = [f"{real[scan][name]:.2f}" if name in real[scan] else "" for scan in real]
         rows.append(f"| {name} | {' | '.join(found)} | {f'{made[name]:.2f}' if name in made else ''} |")

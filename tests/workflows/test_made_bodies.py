@@ -67,5 +67,5 @@ def test_what_is_there_is_kept(made):
 
 
 def test_a_grid_without_millimetres_is_refused():
-    with pytest.raises(ConfigError, match="expected a grid of mode spacing for made bodies, got native"):
+    with pytest.raises(ConfigError, match="expected a grid of mode spacing for synthetic bodies, got native"):
         BodyPlan((), GridConfig(mode="native"))

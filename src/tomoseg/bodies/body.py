@@ -32,7 +32,7 @@ VIEWS_TRIED = 8
 
 @dataclass(frozen=True)
 class MadeBody:
-    """A scan of a made body.
+    """A scan of a synthetic body.
 
     Attributes:
         volume: The scan.

@@ -1,4 +1,4 @@
-"""Every range that made bodies are drawn from. `docs/concepts/made-bodies.md` gives the reasons.
+"""Every range that synthetic bodies are drawn from. `docs/concepts/synthetic-bodies.md` gives the reasons.
 
 Where a publication is named its figures were looked up. Every other range is our estimate: wide enough to hold what
 one sees in hospitals. Shares are our estimate throughout, chosen so that each kind of body is among some hundred.

@@ -1,4 +1,4 @@
-"""Made bodies as a dataset on disk, laid out as phantoms are."""
+"""Synthetic bodies as a dataset on disk, laid out as phantoms are."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class DemoReport:
         baselines: Scores of methods that learn no shapes: an HU threshold, a mean-position atlas.
         pictures: Paths of the pictures.
         minutes: Duration in minutes.
-        packaged: Result of the packaged whole-body model on a made body.
+        packaged: Result of the packaged whole-body model on a synthetic body.
         scores: Folder with the score of each structure.
     """
 
@@ -111,7 +111,7 @@ class PackagedShown:
 
 
 def demo(folder: Path, seed: int, tell: Callable[[str], None], listener: Listener) -> DemoReport | None:
-    """Make phantoms, preprocess, train, evaluate, predict, draw; then show the packaged model on a made body.
+    """Make phantoms, preprocess, train, evaluate, predict, draw; then show the packaged model on a synthetic body.
 
     Args:
         folder: Output folder; existing results in it are kept.
@@ -160,7 +160,7 @@ def demo(folder: Path, seed: int, tell: Callable[[str], None], listener: Listene
 
 
 def show_packaged(picture: Path, seed: int) -> PackagedShown:
-    """Segment a made body with the packaged model of the whole body, score it and draw it.
+    """Segment a synthetic body with the packaged model of the whole body, score it and draw it.
 
     Args:
         picture: The PNG to write.

@@ -1,4 +1,4 @@
-"""Made bodies written directly as preprocessed datasets.
+"""Synthetic bodies written directly as preprocessed datasets.
 
 As NIfTI a body is a scan and a file for each of a hundred structures, which take longer to write and read than the body
 takes to make. Here it is made, resampled to the network's grid and written in each view's axis order.
@@ -79,7 +79,7 @@ class BodyPlan:
 
     def __post_init__(self) -> None:
         if self.grid.mode != "spacing":
-            raise ConfigError(f"expected a grid of mode spacing for made bodies, got {self.grid.mode}")
+            raise ConfigError(f"expected a grid of mode spacing for synthetic bodies, got {self.grid.mode}")
 
     def jobs(self) -> Iterator[_Job]:
         """Yield the bodies, grouped by source so that each process reads few anatomies."""

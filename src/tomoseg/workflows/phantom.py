@@ -47,7 +47,7 @@ def make_dataset(
 
 @dataclass(frozen=True)
 class MadeDataset:
-    """A dataset of made bodies.
+    """A dataset of synthetic bodies.
 
     Attributes:
         cases: Number of cases of the dataset.
