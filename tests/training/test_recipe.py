@@ -57,12 +57,10 @@ OFF = AugmentationConfig(enabled=False)
 
 @pytest.fixture(autouse=True, scope="module")
 def quick():
-    """One thread, since the arrays are small, and no curves, which take longer than an epoch."""
+    """One thread, since the arrays are small."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(course, "draw_history", lambda history, path, lang: None)
-        yield
+    yield
     torch.set_num_threads(threads)
 
 

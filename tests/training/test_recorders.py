@@ -51,7 +51,7 @@ def train(dataset, run, config):
 def test_tensorboard_has_the_course_of_the_run(dataset, tmp_path):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     curriculum = CurriculumConfig(enabled=True, start_share=0.5)
-    config = make_config(tensorboard=True, curriculum=curriculum, pictures=("cube",), export=False)
+    config = make_config(tensorboard=True, curriculum=curriculum, pictures=("cube",))
     outcome = train(dataset, tmp_path, config)
     events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
@@ -89,7 +89,7 @@ def _history(records):
 
 def test_weights_and_biases_has_it_without_a_network_and_goes_on_in_the_same_run(dataset, tmp_path):
     pytest.importorskip("wandb")
-    config = make_config(wandb=True, pictures=("cube",), export=False, epochs=1)
+    config = make_config(wandb=True, pictures=("cube",), epochs=1)
     first = train(dataset, tmp_path, config)
     outcome = train(dataset, tmp_path, config.model_copy(update={"epochs": 2}))
     records = list(_wandb_records(tmp_path))
@@ -115,7 +115,7 @@ def test_weights_and_biases_has_it_without_a_network_and_goes_on_in_the_same_run
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
 def test_mlflow_has_it_in_the_run_folder_and_goes_on_in_the_same_run(dataset, tmp_path):
     tracking = pytest.importorskip("mlflow.tracking")
-    config = make_config(mlflow=True, pictures=("cube",), export=False, epochs=1)
+    config = make_config(mlflow=True, pictures=("cube",), epochs=1)
     train(dataset, tmp_path, config)
     outcome = train(dataset, tmp_path, config.model_copy(update={"epochs": 2}))
     client = tracking.MlflowClient(f"sqlite:///{tmp_path / 'mlflow' / 'mlflow.db'}")
@@ -177,9 +177,7 @@ def test_a_recorder_that_fails_is_told_of_once_and_ends_no_training(dataset, tmp
     recorder = _Failing(at)
     monkeypatch.setattr(recorders, "import_module", lambda name: SimpleNamespace(TensorBoardRecorder=recorder))
     warned = []
-    outcome = train_run(
-        dataset, tmp_path, make_config(tensorboard=True, export=False), Listener(on_warning=warned.append)
-    )
+    outcome = train_run(dataset, tmp_path, make_config(tensorboard=True), Listener(on_warning=warned.append))
     assert (outcome.finished, len(outcome.history)) == (True, 2)
     assert [line for line in warned if "TensorBoard" in line] == [
         "TensorBoard has failed, and training goes on without it: RuntimeError: the disk of that server is full"
@@ -192,6 +190,6 @@ def test_a_server_of_mlflow_that_is_away_ends_no_training(dataset, tmp_path, mon
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     warned = []
-    config = make_config(mlflow=True, export=False, epochs=1)
+    config = make_config(mlflow=True, epochs=1)
     assert train_run(dataset, tmp_path, config, Listener(on_warning=warned.append)).finished
     assert sum("MLflow has failed, and training goes on without it" in line for line in warned) == 1

@@ -70,7 +70,7 @@ def make_shuffled(folder: Path, order, grid=NATIVE, splits=SPLITS, annotated=Non
 
 
 def make_config(**changes) -> TrainConfig:
-    """A network of two levels on the CPU, in float32 and without worker processes."""
+    """A network of two levels on the CPU, in float32, without worker processes and without an export at the end."""
     settings = {
         "network": NetworkConfig(channels=(8, 16)),
         "sampling": SamplingConfig(slices_per_case=4),
@@ -81,5 +81,6 @@ def make_config(**changes) -> TrainConfig:
         "precision": "fp32",
         "workers": 0,
         "device": "cpu",
+        "export": False,
     }
     return TrainConfig(**{**settings, **changes})

@@ -199,7 +199,6 @@ def test_training_ends_with_temperatures(dataset, tmp_path, monkeypatch, folds, 
     config = make_config(
         folds=folds,
         epochs=1,
-        export=False,
         sampling=SamplingConfig(slices_per_case=8),
         optimizer=OptimizerConfig(learning_rate=3e-2),
     )

@@ -59,7 +59,7 @@ def all_drawn(run):
 def test_what_an_interruption_kept_from_being_drawn_is_drawn_when_resumed(tmp_path, monkeypatch, module, name, calls):
     """An epoch that is saved is not trained again, the last one least of all."""
     make_dataset(tmp_path / "data")
-    config = make_config(epochs=2, export=False, pictures=("ball",))
+    config = make_config(epochs=2, pictures=("ball",))
     train_run(tmp_path / "data", tmp_path / "whole" / "run", config)
     draw, left = getattr(module, name), iter(range(calls - 1))
 

@@ -30,7 +30,7 @@ def test_each_best_model_is_drawn_and_nothing_is_learned_otherwise(tmp_path, mon
 
     monkeypatch.setattr(looks, "draw_panel", draw)
     make_dataset(tmp_path / "data")
-    config = make_config(epochs=6, export=False)
+    config = make_config(epochs=6)
     train_run(tmp_path / "data", tmp_path / "plain", config)
     assert not (tmp_path / "plain" / "pictures").exists()
     run = tmp_path / "run"
@@ -64,6 +64,6 @@ def test_a_structure_that_is_not_learned_is_refused_before_anything_is_written(t
 
 def test_a_picture_is_drawn_where_the_page_looks_for_it(tmp_path):
     make_dataset(tmp_path / "data")
-    train_run(tmp_path / "data", tmp_path / "run", make_config(epochs=1, export=False, pictures=("ball",)))
+    train_run(tmp_path / "data", tmp_path / "run", make_config(epochs=1, pictures=("ball",)))
     assert pictures_in(tmp_path / "run") == {"ball": (1,)}
     assert (tmp_path / "run" / "pictures" / "ball" / "0001.png").read_bytes().startswith(b"\x89PNG")

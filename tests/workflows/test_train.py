@@ -105,7 +105,7 @@ def a_run(folder, told=None, **changes):
 
 def test_a_run_ends_with_an_export_that_predicts_without_pytorch(tmp_path, quick):
     (tmp_path / "data").mkdir()
-    run = a_run(tmp_path)
+    run = a_run(tmp_path, export=True)
     model = load_model(run)
     assert list(load_exports(run / "best")) == ["openvino/fp32"]
     hu, _ = make_scan(9)
@@ -128,9 +128,9 @@ def test_a_run_ends_with_an_export_that_predicts_without_pytorch(tmp_path, quick
 
 def test_going_on_with_a_finished_run_exports_what_it_lacks(tmp_path, quick):
     (tmp_path / "data").mkdir()
-    run = a_run(tmp_path, export=False)
+    run = a_run(tmp_path)
     assert load_exports(run / "best") == {}
-    train_run(tmp_path / "data", run, make_config(epochs=1))
+    train_run(tmp_path / "data", run, make_config(epochs=1, export=True))
     assert list(load_exports(run / "best")) == ["openvino/fp32"]
 
 
@@ -138,14 +138,14 @@ def test_what_cannot_be_exported_is_said_and_the_run_is_kept(tmp_path, quick):
     (tmp_path / "data").mkdir()
     told = []
     network = NetworkConfig(kind="swin_unetr", channels=(12, 12))  # without a tile no trace of it serves every size
-    run = a_run(tmp_path, told, network=network)
+    run = a_run(tmp_path, told, network=network, export=True)
     assert told[-1].startswith("no OpenVINO export was written: expected network.tile for an export of swin_unetr")
     assert load_model(run).network is not None
 
 
 def test_a_warm_start_from_a_model_of_other_structures_says_so(tmp_path, quick):
     data, told = make_dataset(tmp_path / "data"), []
-    small = make_config(export=False).model_dump(include={"batch_size", "workers", "export"})
+    small = make_config().model_dump(include={"batch_size", "workers", "export"})
     settings = TrainConfig().model_copy(update={**small, "steps": 1, "warm_start": make_model(tmp_path / "other")})
     train_run(data.folder, tmp_path / "run", settings, Listener(on_warning=told.append))
     assert [line for line in told if "to start from" in line] == [
@@ -161,7 +161,7 @@ def test_a_warm_start_from_a_model_of_other_structures_says_so(tmp_path, quick):
 
 def test_a_warm_start_brings_its_network_and_goes_on_without_its_model(tmp_path, quick):
     data = make_dataset(tmp_path / "data")
-    small = make_config(epochs=1, export=False)
+    small = make_config(epochs=1)
     train_run(data.folder, tmp_path / "first", small)
     usual = TrainConfig().model_copy(
         update={**small.model_dump(include={"batch_size", "workers", "export"}), "warm_start": tmp_path / "first"}

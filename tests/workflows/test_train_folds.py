@@ -31,7 +31,6 @@ TORCH = Compute(engine="torch", precision="fp32", device="cpu")
 FOLDS = {
     "folds": 2,
     "epochs": 2,
-    "export": False,
     "sampling": SamplingConfig(slices_per_case=8),
     "optimizer": OptimizerConfig(learning_rate=3e-2),
 }
@@ -145,7 +144,7 @@ def test_another_number_of_folds_is_refused(dataset, run, tmp_path):
         train_run(dataset, folder, make_config(**FOLDS | {"folds": 3}))
     with pytest.raises(TrainingError, match=r"expected --folds 2, .* got none;"):
         train_run(dataset, folder, make_config(epochs=1))
-    train_run(dataset, tmp_path / "plain", make_config(epochs=1, export=False))
+    train_run(dataset, tmp_path / "plain", make_config(epochs=1))
     with pytest.raises(TrainingError, match="got a run of one network on the dataset's own splits"):
         train_run(dataset, tmp_path / "plain", make_config(**FOLDS))
 

@@ -29,7 +29,6 @@ TORCH = Compute(engine="torch", precision="fp32", device="cpu")
 VIEWS = {
     "views": ("axial", "coronal", "sagittal"),
     "epochs": 2,
-    "export": False,
     "sampling": SamplingConfig(slices_per_case=8),
     "optimizer": OptimizerConfig(learning_rate=3e-2),
 }
@@ -249,18 +248,18 @@ def test_settings_that_the_dataset_does_not_allow_leave_no_run(dataset, tmp_path
 
 def test_other_runs_and_datasets_are_refused(dataset, run, tmp_path):
     single = tmp_path / "single"
-    train_run(dataset, single, make_config(epochs=1, export=False))
+    train_run(dataset, single, make_config(epochs=1))
     with pytest.raises(TrainingError, match="or one of views, got a run of one network"):
         train_run(dataset, single, make_config(**VIEWS))
     with pytest.raises(TrainingError, match="expected --views, which the run in this folder was started with"):
-        train_run(dataset, run[0], make_config(epochs=1, export=False))
+        train_run(dataset, run[0], make_config(epochs=1))
     begun = tmp_path / "begun"  # and stopped in its first view
     (begun / "sagittal").mkdir(parents=True)
     (begun / "sagittal" / "last.pt").touch()
     with pytest.raises(TrainingError, match="expected --views, which the run in this folder was started with"):
-        train_run(dataset, begun, make_config(epochs=1, export=False))
+        train_run(dataset, begun, make_config(epochs=1))
     with pytest.raises(TrainingError, match="or one with 2 folds, got a run of views"):
-        train_run(dataset, begun, make_config(folds=2, epochs=1, export=False))
+        train_run(dataset, begun, make_config(folds=2, epochs=1))
     coronal = make_dataset(tmp_path / "coronal", NATIVE.model_copy(update={"view": "coronal"})).folder
     with pytest.raises(DatasetError, match="expected a dataset of axial slices"):
         train_run(coronal, tmp_path / "run", make_config(**VIEWS))
