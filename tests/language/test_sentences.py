@@ -1,16 +1,26 @@
 """Finished English sentences, told in French."""
 
 import re
+from functools import cache
 
 import pytest
 
 from tomoseg.errors import unknown_name_message
+from tomoseg.language import sentences
 from tomoseg.language.sentences import SENTENCE, figures, sentence
 from tomoseg.language.words import speak, texts
 from tomoseg.notices import Notice, gathered
 
 PATTERNS = {key.removeprefix(SENTENCE): said for key, said in texts("fr").items() if key.startswith(SENTENCE)}
 HOLE = re.compile(r"{(\d+)(:text)?}")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def values_told_once():
+    """Each sentence has the same ones, and each value is looked for in all sentences."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sentences, "_told", cache(sentences._told))
+        yield
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: pattern[:50])

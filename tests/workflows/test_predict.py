@@ -780,8 +780,9 @@ class TestUnforeseen:
             return original(*args, **options)
 
         out = tmp_path / "out"
-        flags = ["--preview", "--statistics", "--device", "cpu", "--precision", "fp32", *(["--ml"] if ml else [])]
-        command = ["predict", "-i", str(folder), "-o", str(out), "-m", str(model), *flags]
+        flags = ["--statistics", "--device", "cpu", "--precision", "fp32"]
+        more = [*(["--ml"] if ml else []), *(["--preview"] if stage == "drawing" else [])]
+        command = ["predict", "-i", str(folder), "-o", str(out), "-m", str(model), *flags, *more]
         with monkeypatch.context() as patch:
             patch.setattr(where, name, breaks)
             assert main(command) == 1

@@ -21,7 +21,7 @@ from tomoseg.preprocessed.turn import turn
 from tomoseg.settings import load_config
 from tomoseg.training.listener import Listener
 from tomoseg.volume import Volume
-from tomoseg.workflows import course, train_views
+from tomoseg.workflows import course, side_by_side, train_views
 from tomoseg.workflows.one_run import train_one
 from tomoseg.workflows.train import train_run
 
@@ -265,6 +265,16 @@ def test_other_runs_and_datasets_are_refused(dataset, run, tmp_path):
         train_run(coronal, tmp_path / "run", make_config(**VIEWS))
     with pytest.raises(DatasetError, match="expected a dataset of axial view, got coronal"):
         turn(Preprocessed(coronal), "axial", tmp_path / "turned")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def copied_processes():
+    """Processes of views are copies of one that has loaded PyTorch, which would take each of them seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "tomoseg.workflows.train"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(side_by_side, "get_context", lambda kind: context)
+        yield
 
 
 AT_ONCE = VIEWS | {"views": ("axial", "coronal"), "side_by_side": True}

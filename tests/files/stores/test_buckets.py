@@ -11,6 +11,7 @@ import pytest
 
 from tests.example_files import GRID, body
 from tests.files.stores.servers import Proxy, moto
+from tests.workflows.predicting import make_model
 from tomoseg.cli import main
 from tomoseg.errors import InputError, OutputError
 from tomoseg.files.atomic import remove_file, whole_file, whole_folder
@@ -27,6 +28,11 @@ CONTENT = np.random.default_rng(1).bytes(3_000_000)
 def server():
     with moto() as port:
         yield port
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(make_model(tmp_path_factory.mktemp("models") / "model"))
 
 
 @pytest.fixture
@@ -202,10 +208,10 @@ def _scan(bucket, tmp_path, key, seed):
     bucket.put(key, (tmp_path / "ct.nii.gz").read_bytes())
 
 
-def test_predict_from_a_bucket_to_a_bucket_and_on(bucket, proxy, tmp_path, capfd):
+def test_predict_from_a_bucket_to_a_bucket_and_on(bucket, proxy, model, tmp_path, capfd):
     for seed in range(2):
         _scan(bucket, tmp_path, f"scans/case{seed}.nii.gz", seed)
-    words = ["predict", "-i", f"{bucket.url}/scans", "-o", f"{bucket.url}/masks", "-m", "head-neck", "--ml"]
+    words = ["predict", "-i", f"{bucket.url}/scans", "-o", f"{bucket.url}/masks", "-m", model, "--ml"]
     proxy.drops = [3000, 500]
     assert main(words) == 0
     record = json.loads(bucket.get("masks/case0.prediction.json"))
@@ -230,18 +236,18 @@ def test_predict_from_a_bucket_to_a_bucket_and_on(bucket, proxy, tmp_path, capfd
     assert "s3cret" not in told.out + told.err + json.dumps(manifest) + json.dumps(record)
 
 
-def test_a_local_result_is_the_same_as_of_a_local_scan(bucket, tmp_path):
+def test_a_local_result_is_the_same_as_of_a_local_scan(bucket, model, tmp_path):
     _scan(bucket, tmp_path, "one/ct.nii.gz", 1)
-    rest = ["-m", "head-neck", "--ml"]
+    rest = ["-m", model, "--ml"]
     assert main(["predict", "-i", f"{bucket.url}/one/ct.nii.gz", "-o", str(tmp_path / "a.nii.gz"), *rest]) == 0
     assert main(["predict", "-i", str(tmp_path / "ct.nii.gz"), "-o", str(tmp_path / "b.nii.gz"), *rest]) == 0
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
 
 
-def test_a_list_of_urls(bucket, tmp_path):
+def test_a_list_of_urls(bucket, model, tmp_path):
     _scan(bucket, tmp_path, "one/a b.nii.gz", 1)
     (tmp_path / "list.txt").write_text(f"{bucket.url}/one/a b.nii.gz\n")
-    words = ["predict", "-i", str(tmp_path / "list.txt"), "-o", str(tmp_path / "out"), "-m", "head-neck", "--ml"]
+    words = ["predict", "-i", str(tmp_path / "list.txt"), "-o", str(tmp_path / "out"), "-m", model, "--ml"]
     assert main(words) == 0
     assert (tmp_path / "out" / "a b.nii.gz").is_file()
     (tmp_path / "list.txt").write_text(f"{bucket.url}/absent.nii.gz\n")
@@ -274,14 +280,14 @@ def test_what_is_written_has_no_path_of_the_cache(bucket, tmp_path, capfd):
         assert str(stores_folder()).encode() not in content
 
 
-def test_predict_between_buckets_of_google(bucket, proxy, tmp_path, monkeypatch):
+def test_predict_between_buckets_of_google(bucket, proxy, model, tmp_path, monkeypatch):
     """Google's interface in XML is S3's, as far as it is used here: the same server has both."""
     monkeypatch.setenv("GOOGLE_BASE_URL", f"http://127.0.0.1:{proxy.port}")
     monkeypatch.setenv("GOOGLE_BEARER_TOKEN", "t0ken")
     url = bucket.url.replace("s3://", "gs://")
     _scan(bucket, tmp_path, "scans/case1.nii.gz", 1)
     proxy.drops = [3000, 500]
-    assert main(["predict", "-i", f"{url}/scans", "-o", f"{url}/masks", "-m", "head-neck", "--ml"]) == 0
+    assert main(["predict", "-i", f"{url}/scans", "-o", f"{url}/masks", "-m", model, "--ml"]) == 0
     record = json.loads(bucket.get("masks/case1.prediction.json"))
     assert record["input"]["path"] == f"{url}/scans/case1.nii.gz"
     assert "masks/case1.nii.gz" in bucket.listed()
@@ -308,12 +314,12 @@ def test_an_empty_object_that_marks_a_folder(bucket):
     assert (place / "a.bin").read_bytes() == b"1"
 
 
-def test_parts_by_several_commands_at_once(bucket, tmp_path):
+def test_parts_by_several_commands_at_once(bucket, model, tmp_path):
     """They share the cache; neither takes away what the other is writing."""
     for seed in range(4):
         _scan(bucket, tmp_path, f"scans/case{seed}.nii.gz", seed)
     command = [sys.executable, "-m", "tomoseg", "predict", "-i", f"{bucket.url}/scans", "-o", f"{bucket.url}/masks"]
-    rest = ["-m", "head-neck", "--ml", "--part"]
+    rest = ["-m", model, "--ml", "--part"]
     both = [subprocess.Popen([*command, *rest, part], stderr=subprocess.PIPE, text=True) for part in ("1/2", "2/2")]
     assert [(one.communicate()[1], one.returncode)[1] for one in both] == [0, 0]
     assert {f"masks/case{seed}.nii.gz" for seed in range(4)} <= set(bucket.listed())
