@@ -1,6 +1,8 @@
 """What all tests share: run-time checks of annotations, the place of real data, seeds and threads."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before NumPy, numba and torch are imported, which read these once. More threads than this slow small arrays down;
@@ -18,6 +20,7 @@ import pytest
 from hypothesis import settings
 
 from tests import typecheck
+from tests.conversions import keep_conversions
 
 typecheck.install()
 
@@ -40,3 +43,12 @@ def test_data() -> Path:
 def rng() -> np.random.Generator:
     """A random generator that gives every test the same numbers in every run."""
     return np.random.default_rng(20240613)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def conversions_kept() -> Iterator[None]:
+    """Tests share conversions of equal networks, if any of them uses PyTorch."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "torch" in sys.modules:
+            keep_conversions(patch)
+        yield
