@@ -21,6 +21,7 @@ def keep_conversions(patch) -> None:
     convert, kept = conversion.convert_to_openvino, {}
 
     def convert_once(network, input_spec):
+        conversion.import_openvino()  # refused where it is not installed, as in the conversion itself
         content = io.BytesIO()
         Content(content).dump((network, input_spec))
         key = hashlib.sha256(content.getvalue()).digest()
