@@ -204,8 +204,8 @@ def load_model(folder: Path | str) -> Model:
         The model, ready to predict.
 
     Raises:
-        ModelError: If a file is missing, altered or of another version, or the model is one of several networks, which
-            `views.load_views` reads. Weights that do not fit the architecture raise it when `network` is first used.
+        ModelError: If a file is missing, altered or of another version, or the model has several networks, which
+            `open_predictor` takes. Weights that do not fit the architecture raise it when `network` is first used.
 
     Example:
         >>> load_model("head-neck/axial").record.labels.names[:3]

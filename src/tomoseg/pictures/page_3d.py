@@ -34,8 +34,8 @@ from tomoseg.settings import Language
 from tomoseg.volume import SourceGrid, check_same_grid
 
 _HOW = later(
-    "Drag to turn, wheel or two fingers to zoom, shift or the right button to move. Surfaces are smoothed and "
-    "simplified: to be looked at, not to be measured; volumes are those of the masks."
+    "Drag to rotate, use the wheel or two fingers to zoom, and Shift or the right button to move. Surfaces are "
+    "smoothed and simplified: they are for viewing, not for measuring. Volumes are those of the masks."
 )
 _NO_3D = later(
     "This browser cannot show this page: it needs WebGL2 and DecompressionStream, which Chrome, Edge, Firefox and "

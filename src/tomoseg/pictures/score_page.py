@@ -58,10 +58,10 @@ _COMPARED_HOW = later(
     "p. Bold: p < 0.05."
 )
 _RANKED_HOW = later(
-    "The success rate of a structure at a threshold is the share of its cases whose Dice reaches it; a case in which "
-    "it is absent does not count, one in which it is missed fails. Structures are in order of their median Dice; the "
-    "rank by success is that of their mean rate, and equal structures share a rank. The row of all structures is the "
-    "mean over them."
+    "A structure's success rate at a threshold is the share of its cases whose Dice reaches the threshold. Cases in "
+    "which it is absent do not count; those in which it is missed are failures. Structures are ordered by median Dice; "
+    "the rank by success follows the mean of the rates; ties share a rank. The row of all structures is the mean over "
+    "them."
 )
 """Explanations that are shown with the tables."""
 

@@ -102,7 +102,7 @@ def evaluate(
         The scores of each case, and their summary.
 
     Raises:
-        ConfigError: If a metric is unknown, pictures are asked for and no folder is given, or the tolerances lack a
+        ConfigError: If a metric is unknown, pictures are requested without an output folder, or the tolerances lack a
             structure.
         DatasetError: If there is no case, no structure that both have, the dataset does not fit the model, or the
             scores to compare with have no case of these.

@@ -93,7 +93,7 @@ def predict(
         ModelError: If the model cannot be loaded.
         LabelError: If the model does not have a requested structure.
         ConfigError: If a threshold or a step cannot be read, or needs probabilities beside a label map, a format
-            needs a package that is not installed, or others share the scans and do them otherwise.
+            needs a package that is not installed, or workers that share the scans have other settings.
 
     Example:
         >>> (done,) = predict(Path("ct.nii.gz"), Path("predicted"), Path("head-neck"))
