@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import resource
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from fault_runs import Place, Run, start
+from fault_runs import Failing, Place, Run, start
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Before:
         left: Digests of the output: of each file, and of each value of JSON files.
         loose: Entries that differ between two undisturbed runs.
         address_space: Maximum address space beyond that at the start.
+        renames: Number of times that a file or folder got its name.
+        flushes: Number of times that a file or folder was flushed.
     """
 
     seconds: float
@@ -55,6 +58,8 @@ class Before:
     left: dict[str, str]
     loose: set[str]
     address_space: int
+    renames: int
+    flushes: int
 
 
 @dataclass
@@ -158,6 +163,34 @@ def read_only(point: Point) -> None:
     subprocess.run(["mount", "-o", "remount,rw", str(point.place.disk)], check=True)
 
 
+def no_inodes(point: Point) -> None:
+    """Give the disk room for a few more files than it has, then for many."""
+    there = sum(1 for _ in point.place.disk.rglob("*")) + 2
+    room = point.rng.randrange(1, 2 * point.before.renames + 4)
+    subprocess.run(["mount", "-o", f"remount,nr_inodes={there + room}", str(point.place.disk)], check=True)
+    point.end(point.start())
+    subprocess.run(["mount", "-o", "remount,nr_inodes=100k", str(point.place.disk)], check=True)
+
+
+def rename_fails(point: Point) -> None:
+    """Let one rename, or it and all after it, fail for lack of room in the folder, or because of the disk."""
+    _call_fails(point, point.place.control.renames, point.before.renames, (errno.ENOSPC, errno.EIO, errno.EDQUOT))
+
+
+def flush_fails(point: Point) -> None:
+    """Let one flush, or it and all after it, fail, as on a disk that is full or damaged, or on another machine."""
+    _call_fails(point, point.place.control.flushes, point.before.flushes, (errno.EIO, errno.ENOSPC, errno.EDQUOT))
+
+
+def _call_fails(point: Point, calls: Failing, count: int, errors: tuple[int, ...]) -> None:
+    first = point.rng.randrange(1, count + 2)
+    calls.fail(first, point.rng.choice([first + 1, 1 << 60]), point.rng.choice(errors))
+    try:
+        point.end(point.start())
+    finally:
+        calls.fail(0, 0, 0)
+
+
 def file_size(point: Point) -> None:
     largest = int(point.before.bytes * point.rng.random())
     point.end(point.start(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))))
@@ -218,6 +251,9 @@ FAULTS: dict[str, Callable[[Point], None]] = {
     "terminate": terminate,
     "interrupt-twice": interrupt_twice,
     "disk-full": disk_full,
+    "no-inodes": no_inodes,
+    "rename-fails": rename_fails,
+    "flush-fails": flush_fails,
     "file-size": file_size,
     "read-only": read_only,
     "memory": memory,
@@ -226,4 +262,4 @@ FAULTS: dict[str, Callable[[Point], None]] = {
     "power-lost": power_lost,
     "two-at-once": two_at_once,
 }
-ON_A_DISK = {"disk-full", "read-only"}
+ON_A_DISK = {"disk-full", "no-inodes", "read-only"}

@@ -5,10 +5,14 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+_VARY = ("/state", "/peak_memory_bytes", "/modified_ns", "/input/sha256", "/slices_per_second")
+_MINUTES = re.compile(r"[\d.]+ min\b")
 
 
 def state_of(folder: Path) -> dict[str, str]:
@@ -25,8 +29,8 @@ def state_of(folder: Path) -> dict[str, str]:
         elif path.suffix in {".jsonl", ".csv", ".md", ".yaml", ".html"}:
             for number, line in enumerate(content.decode(errors="replace").splitlines()):
                 is_json = line.startswith("{")
-                pairs = _values(json.loads(line)) if is_json else enumerate(line.split(","))
-                found |= {f"{inside}:{number}:{key}": str(value) for key, value in pairs}
+                pairs = _values(json.loads(line)) if is_json else enumerate(_MINUTES.sub("", line).split(","))
+                found |= {f"{inside}:{number}:{key}": str(value) for key, value in pairs if not _may_vary(str(key))}
         else:
             found[str(inside)] = hashlib.sha256(content).hexdigest()
     return found
@@ -34,7 +38,7 @@ def state_of(folder: Path) -> dict[str, str]:
 
 def _may_vary(key: str) -> bool:
     """Return whether a value may differ between runs (times, earlier progress, modification times of inputs)."""
-    return "/seconds" in key or key.endswith(("/state", "/peak_memory_bytes", "/modified_ns", "/input/sha256"))
+    return "/seconds" in key or "/minutes" in key or key.endswith(_VARY)
 
 
 def _values(value: Any, at: str = "") -> Iterator[tuple[str, str]]:

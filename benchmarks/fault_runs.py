@@ -25,10 +25,26 @@ class _Slot(ctypes.Structure):
     _fields_ = (("inode", ctypes.c_uint64), ("synced", ctypes.c_uint64), ("dirty", ctypes.c_uint64))
 
 
+class Failing(ctypes.Structure):
+    """A kind of call: how many there were on the output's disk, and which of them fail, with which error."""
+
+    _fields_ = tuple((name, ctypes.c_int64) for name in ("calls", "first", "until", "error"))
+
+    def fail(self, first: int, until: int, error: int) -> None:
+        """Count anew, and let calls from one on and before another fail."""
+        self.calls, self.first, self.until, self.error = 0, first, until, error
+
+
 class Control(ctypes.Structure):
     """Memory that `faults.c` shares with every process of a command."""
 
-    _fields_ = (("jump_seconds", ctypes.c_int64), ("tracking", ctypes.c_uint64), ("slots", _Slot * SLOTS))
+    _fields_ = (
+        ("jump_seconds", ctypes.c_int64),
+        ("tracking", ctypes.c_uint64),
+        ("renames", Failing),
+        ("flushes", Failing),
+        ("slots", _Slot * SLOTS),
+    )
 
 
 @dataclass

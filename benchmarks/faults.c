@@ -1,10 +1,13 @@
 /* Loaded before the C library into every process of a command (LD_PRELOAD), for benchmarks/faults.py:
- * which files have bytes that were not flushed to the disk, and a clock that jumps. */
+ * which files have bytes that were not flushed to the disk, a clock that jumps, and a rename or a flush that fails. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -15,7 +18,13 @@
 #define SLOTS 65536
 
 struct slot { uint64_t inode, synced, dirty; };
-struct control { int64_t jump_seconds; uint64_t tracking; struct slot slots[SLOTS]; };
+struct failing { int64_t calls, first, until, error; };  /* calls so far; from the first on, those before `until` fail */
+struct control {
+  int64_t jump_seconds;
+  uint64_t tracking;
+  struct failing renames, flushes;
+  struct slot slots[SLOTS];
+};
 
 static struct control *control;
 
@@ -56,6 +65,24 @@ static void after_sync(int file) {
   if (one) one->dirty = 0;
 }
 
+static int fails(struct failing *kind) {
+  int64_t call = __atomic_add_fetch(&kind->calls, 1, __ATOMIC_SEQ_CST);
+  if (call < kind->first || call >= kind->until) return 0;
+  errno = (int)kind->error;
+  return 1;
+}
+
+static int is_ours(const char *path) { return control && path && strstr(path, "/work/disk/"); }
+
+static int flush_fails(int file) {
+  char link[32], path[4096];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+  ssize_t length = control ? readlink(link, path, sizeof path - 1) : -1;
+  if (length < 0) return 0;
+  path[length] = 0;
+  return is_ours(path) && fails(&control->flushes);
+}
+
 #define REAL(name) \
   static __typeof__(&name) real; \
   if (!real) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
@@ -78,8 +105,19 @@ ssize_t sendfile64(int f, int g, off64_t *o, size_t n) {
   before_write(f);
   return real(f, g, o, n);
 }
-int fsync(int f) { REAL(fsync); int r = real(f); if (!r) after_sync(f); return r; }
-int fdatasync(int f) { REAL(fdatasync); int r = real(f); if (!r) after_sync(f); return r; }
+int fsync(int f) { REAL(fsync); if (flush_fails(f)) return -1; int r = real(f); if (!r) after_sync(f); return r; }
+int fdatasync(int f) { REAL(fdatasync); if (flush_fails(f)) return -1; int r = real(f); if (!r) after_sync(f); return r; }
+
+int rename(const char *a, const char *b) { REAL(rename); return is_ours(b) && fails(&control->renames) ? -1 : real(a, b); }
+int link(const char *a, const char *b) { REAL(link); return is_ours(b) && fails(&control->renames) ? -1 : real(a, b); }
+int linkat(int d, const char *a, int e, const char *b, int f) {
+  REAL(linkat);
+  return is_ours(b) && fails(&control->renames) ? -1 : real(d, a, e, b, f);
+}
+int renameat2(int d, const char *a, int e, const char *b, unsigned f) {
+  REAL(renameat2);
+  return is_ours(b) && fails(&control->renames) ? -1 : real(d, a, e, b, f);
+}
 
 int clock_gettime(clockid_t c, struct timespec *t) {
   REAL(clock_gettime);

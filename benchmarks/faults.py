@@ -123,8 +123,11 @@ def undisturbed(command: Command, place: Place) -> Before:
         SystemExit: If it does not end well.
     """
     states, seconds, most = [], [], 0
+    calls = (place.control.renames, place.control.flushes)
     for number in range(3):
         set_out(command, place)
+        for kind in calls:
+            kind.fail(0, 0, 0)
         began = time.monotonic()
         run = start(command.words(place), place.work / "log.txt")
         first = None
@@ -143,7 +146,7 @@ def undisturbed(command: Command, place: Place) -> Before:
     one, two = states
     loose = {key for key in one.keys() | two.keys() if one.get(key) != two.get(key)}
     size = sum(file.stat().st_size for file in place.out.rglob("*") if file.is_file())
-    return Before(min(seconds), size, one, loose, most)
+    return Before(min(seconds), size, one, loose, most, *(kind.calls for kind in calls))
 
 
 def at_point(command: Command, fault: str, before: Before, place: Place, seed: str) -> tuple[list[str], list[str]]:

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tomoseg.errors import OutputError
 from tomoseg.files import asides
 from tomoseg.files.asides import aside_of, remove_left_over, remove_left_overs
 from tomoseg.files.atomic import folder_aside, whole_file, whole_folder
@@ -162,6 +164,29 @@ def test_a_folder_that_is_replaced_is_there_whole_wherever_its_process_is_killed
     steps_done = number - (not is_after)
     is_new = steps_done == (1 if is_exchanged else 4) or not is_killed
     assert [one.name for one in path.iterdir()] == ["new" if is_new else "former"]
+
+
+def test_a_folder_that_is_not_replaced_after_all_keeps_its_name(tmp_path, monkeypatch):
+    """Of the renames, the second one fails: that of the new folder to the name which the former has just lost."""
+    monkeypatch.setattr(asides, "exchanged", lambda new, path: False)
+    (tmp_path / "case").mkdir()
+    (tmp_path / "case" / "former").touch()
+    rename = Path.rename
+
+    def full(one, other):
+        if one.suffix == ".part":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return rename(one, other)
+
+    monkeypatch.setattr(Path, "rename", full)
+
+    def replaced():
+        with whole_folder(tmp_path / "case", replace=True) as aside:
+            (aside / "new").touch()
+
+    with pytest.raises(OutputError, match="case: expected a writable file, got: No space left on device; free some"):
+        replaced()
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == ["case", "case/former"]
 
 
 def test_a_folder_being_replaced_stays_while_its_process_lives(tmp_path, monkeypatch):

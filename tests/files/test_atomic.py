@@ -43,6 +43,7 @@ def test_an_error_leaves_the_former_file_and_nothing_else(tmp_path, error):
         (errno.ENOSPC, "No space left on device; free some space on that disk"),
         (errno.EACCES, "Permission denied; choose a folder that you may write to"),
         (errno.EIO, "check the disk and the folder"),
+        (errno.ENOENT, "something removed or renamed its folder meanwhile: run the same command again"),
     ],
 )
 @pytest.mark.parametrize("whole", [whole_file, whole_folder])

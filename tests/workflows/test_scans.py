@@ -221,6 +221,15 @@ class TestLost:
         assert names(cohort) == ["a", "p"]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_output_that_is_a_link_to_itself(cohort, model, capsys, count):
+    for number in range(count):
+        volume(cohort / f"{number}.nii.gz")
+    (cohort.parent / "loop").symlink_to(cohort.parent / "loop")
+    assert main(["predict", "-i", str(cohort), "-o", str(cohort.parent / "loop"), "-m", str(model)]) == 2
+    assert "loop: expected a folder to write into, got a broken link; choose another output" in capsys.readouterr().err
+
+
 def packed(archive, *folders):
     """Folders in an archive, each under its own name."""
     archive.parent.mkdir(parents=True, exist_ok=True)

@@ -52,7 +52,11 @@ def put_in_place(new: Path, path: Path) -> Path:
     former = _beside(path, "old")
     with locked(path):
         path.rename(former)
-        new.rename(path)
+        try:
+            new.rename(path)
+        except OSError:
+            former.rename(path)
+            raise
     return former
 
 

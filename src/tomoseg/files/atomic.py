@@ -36,6 +36,7 @@ ADVICE = {
     errno.EEXIST: "choose a folder, not a file, to write into",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ELOOP: "choose another folder: a link points to itself",
+    errno.ENOENT: "something removed or renamed its folder meanwhile: run the same command again",
 }
 """Advice by the number of an error in writing."""
 

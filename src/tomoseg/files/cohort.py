@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tomoseg.errors import InputError
 from tomoseg.files.no_scan import CORRECTION, OF_OURS, RECORD, written_by
+from tomoseg.files.paths import real
 from tomoseg.files.scan import SCAN_SUFFIXES, images_of, look_at_file
 from tomoseg.files.source import DicomFolder, Folder, Lost, ScanSource, SourceFile, reason, walk
 
@@ -132,7 +133,7 @@ class _Search:
 
     def __init__(self, root: Path, folders: list[Folder], results: Path | None, known: Known) -> None:
         self.root, self.known = root, known
-        self.results = None if results is None or root.resolve() not in results.resolve().parents else results.resolve()
+        self.results = None if results is None or real(root) not in real(results).parents else real(results)
         records = [file.path for one in folders for file in one.files if file.path.name.endswith(RECORD)]
         self.ours = written_by(records)
         self.cases = {
@@ -186,7 +187,7 @@ class _Search:
             self.left_out.append(Lost(path, f"beside a {CASE_NAMES[0]}, which is the scan of its case"))
 
     def _is_in_results(self, path: Path) -> bool:
-        return self.results is not None and path.resolve().is_relative_to(self.results)
+        return self.results is not None and real(path).is_relative_to(self.results)
 
     def _file(self, file: SourceFile, here: DicomFolder) -> None:
         try:

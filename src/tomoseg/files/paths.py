@@ -31,6 +31,16 @@ def shown(path: Path, folder: Path) -> str:
     return without_uids(inside.as_posix())
 
 
+def real(path: Path) -> Path:
+    """Return an absolute path without links; a link that leads back to itself, at which `resolve` fails, is kept.
+
+    Example:
+        >>> real(Path(os.curdir)) == Path.cwd().resolve()
+        True
+    """
+    return Path(os.path.realpath(path))
+
+
 def fitting(stem: str, suffix: str, longest: int = 255) -> str:
     """Return a file name of limited length: the end of a longer one is replaced by a digest, so that names differ.
 

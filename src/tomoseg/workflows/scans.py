@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tomoseg.errors import InputError, OutputError
 from tomoseg.files.cohort import CASE_NAMES, Cohort, find_cohort, find_in_archive
-from tomoseg.files.paths import shown
+from tomoseg.files.paths import real, shown
 from tomoseg.files.scan import look, scan_stem
 from tomoseg.files.source import Lost, ScanSource
 from tomoseg.files.stores.addresses import is_mirrored, is_url, place_of, url_of
@@ -190,9 +190,9 @@ def _in_file(path: Path) -> Cohort:
 
 
 def _check_spares_scans(found: list[Scan]) -> None:
-    inputs = {scan.path.resolve() for scan in found}
+    inputs = {real(scan.path) for scan in found}
     for scan in found:
-        if scan.output.resolve() in inputs:
+        if real(scan.output) in inputs:
             raise OutputError(
                 f"{scan.output}: expected an output other than the scan itself, got the same path; choose another "
                 "output"
@@ -201,8 +201,8 @@ def _check_spares_scans(found: list[Scan]) -> None:
 
 def is_result(path: Path, scans: Path, output: Path) -> bool:
     """Return whether a file in the scans' folder is a result of an earlier run, in an output folder inside it."""
-    inside, place = scans.resolve(), output.resolve()
-    return inside in place.parents and path.resolve().is_relative_to(place)
+    inside, place = real(scans), real(output)
+    return inside in place.parents and real(path).is_relative_to(place)
 
 
 def _listed(scans: Path) -> list[Path]:
