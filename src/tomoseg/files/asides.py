@@ -43,6 +43,9 @@ def put_in_place(new: Path, path: Path) -> Path:
 
     Returns:
         The path at which the one that existed is now.
+
+    Raises:
+        OSError: If it cannot be renamed; the existing one keeps its name.
     """
     if exchanged(new, path):
         return new
