@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 import tomoseg
+from tests.example_files import write_example_files
 
 PROJECT = Path(__file__).resolve().parent.parent
 NAMES = [name for name in tomoseg.__all__ if name != "__version__"]
@@ -103,3 +104,32 @@ def test_what_is_lacking_is_found():
 
     assert lacking(undocumented) == ["Example:", "Args:", "Returns:"]
     assert lacking(documented) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_function_that_takes_a_path_takes_its_text(name):
+    value = getattr(tomoseg, name)
+    if inspect.isfunction(value):
+        taken = {one.name: str(one.annotation) for one in inspect.signature(value).parameters.values()}
+        assert {one: kind for one, kind in taken.items() if "Path" in kind and "str" not in kind} == {}
+
+
+def test_paths_as_text(tmp_path, monkeypatch):
+    write_example_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert tomoseg.evaluate("masks", "masks", output="scores").summary.dice == 1
+    assert Path("scores/report.html").is_file()
+    label_map = tomoseg.read_labelled("map.nii.gz")
+    tomoseg.write_label_map(label_map, "again/map.nii.gz")
+    tomoseg.draw_preview(tomoseg.read_scan("ct.nii.gz"), label_map, "preview.png", "A scan")
+    settings = tomoseg.PreprocessConfig(grid=tomoseg.GridConfig(spacing_mm=16.0), workers=1)
+    assert tomoseg.preprocess("DATASET", "coarse", settings).failed == {}
+    assert tomoseg.SliceDataset("coarse", split="test")[0].hu.shape[0] == 1
+    training = tomoseg.TrainConfig(network=tomoseg.NetworkConfig(channels=(8, 16)), steps=1, workers=0, export=False)
+    assert tomoseg.train_run("coarse", "run", training).finished
+    (done,) = tomoseg.predict("ct.nii.gz", "predicted", "run")
+    assert done.error is None
+    assert Path("predicted/liver.nii.gz").is_file()
+    mask = tomoseg.segment("ct.nii.gz", "run").result
+    tomoseg.write_masks(mask, "written")
+    assert {path.name for path in Path("written").iterdir()} == {"liver.nii.gz", "spleen.nii.gz"}

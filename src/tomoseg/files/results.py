@@ -47,7 +47,7 @@ def label_map_files(path: Path) -> list[str]:
     return [path.name, sidecar_path(path).name, f"{stem}.label", f"{stem}.ctbl"]
 
 
-def write_label_map(label_map: LabelMap, path: Path) -> None:
+def write_label_map(label_map: LabelMap, path: Path | str) -> None:
     """Write a label map on its scan's grid, with files next to it that name the structure of each value.
 
     These are a JSON file and tables for ITK-SNAP (`.label`) and 3D Slicer (`.ctbl`).
@@ -66,7 +66,7 @@ def write_label_map(label_map: LabelMap, path: Path) -> None:
         >>> sorted(path.name for path in Path().glob("copy*"))
         ['copy.ctbl', 'copy.label', 'copy.labels.json', 'copy.nii.gz']
     """
-    labels = label_map.labels
+    labels, path = label_map.labels, Path(path)
     write_nifti(path, label_map.values, label_map.grid)
     write_names(labels, path)
     tables = (itksnap_labels(labels), slicer_colours(labels))
@@ -87,7 +87,7 @@ def write_names(labels: LabelSet, path: Path) -> Path:
     return sidecar_path(path)
 
 
-def read_labelled(path: Path) -> LabelMap:
+def read_labelled(path: Path | str) -> LabelMap:
     """Read a label map and the names of its structures, as written by `write_label_map`.
 
     Args:
@@ -106,6 +106,7 @@ def read_labelled(path: Path) -> LabelMap:
         >>> label_map.labels.names, label_map.values.shape
         (('spleen', 'liver'), (48, 40, 12))
     """
+    path = Path(path)
     sidecar = sidecar_path(path)
     if not sidecar.is_file():
         raise InputError(
@@ -120,7 +121,7 @@ def read_labelled(path: Path) -> LabelMap:
     return LabelMap(values, labels, read_geometry(path))
 
 
-def write_masks(segmentation: Segmentation, folder: Path, names: Sequence[str] | None = None) -> None:
+def write_masks(segmentation: Segmentation, folder: Path | str, names: Sequence[str] | None = None) -> None:
     """Write one `<structure>.nii.gz` per structure, on the scan's grid; the file of an absent structure is all zeros.
 
     Only eight structures are decompressed at a time. A new folder appears completely or not at all. In an existing
@@ -145,7 +146,7 @@ def write_masks(segmentation: Segmentation, folder: Path, names: Sequence[str] |
         >>> [path.name for path in Path("written").iterdir()]
         ['liver.nii.gz']
     """
-    labels = segmentation.labels
+    labels, folder = segmentation.labels, Path(folder)
     wanted = labels if names is None else labels.subset(names)
     for structure in wanted:
         check_file_name(structure.name, str(folder))

@@ -96,7 +96,7 @@ def masks_3d(labels: LabelSet, ours: OpenMasks, theirs: OpenMasks | None) -> Ite
 
 def write_page_3d(
     result: LabelMap | Segmentation,
-    path: Path,
+    path: Path | str,
     title: str,
     *,
     lang: Language = "en",
@@ -130,7 +130,7 @@ def write_page_3d(
     shown = zip(result.labels, boxed_masks(result), strict=True)
     others = {} if reference is None else dict(zip(reference.labels.names, boxed_masks(reference), strict=True))
     masks = (Masks3D(structure, mask, others.get(structure.name)) for structure, mask in shown)
-    return write_masks_3d(masks, result.grid, path, title, lang)
+    return write_masks_3d(masks, result.grid, Path(path), title, lang)
 
 
 def write_masks_3d(masks: Iterable[Masks3D], grid: SourceGrid, path: Path, title: str, lang: Language = "en") -> int:

@@ -90,7 +90,7 @@ def flatten(segmentation: Segmentation) -> LabelMap:
 def draw_preview(
     volume: Volume,
     result: Segmentation | LabelMap,
-    path: Path,
+    path: Path | str,
     title: str,
     window_hu: tuple[float, float] = (-200, 300),
     *,
@@ -146,7 +146,7 @@ def draw_preview(
     axials = _pictures(volume, label_values, "axial", _spread(labelled), window_hu)
     volumes_ml = {value: count * float(np.prod(volume.spacing_mm)) / 1000 for value, count in voxels.items()}
     heading = _Heading(title, _describe(volume, lang), lines_of(warnings, lang))
-    _compose([*planes, *axials], labels, volumes_ml, heading, lang).save(path)
+    _compose([*planes, *axials], labels, volumes_ml, heading, lang).save(Path(path))
 
 
 def _voxels_of_masks(result: Segmentation) -> dict[int, int]:

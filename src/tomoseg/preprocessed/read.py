@@ -239,7 +239,8 @@ class Preprocessed:
         ('int16', True)
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | str) -> None:
+        folder = Path(folder)
         index = DatasetIndex.load(folder)
         files = OpenArrays()
         self.folder = folder

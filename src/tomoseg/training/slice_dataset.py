@@ -66,7 +66,7 @@ class SliceDataset(Dataset[LabelledSlice]):
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | str,
         split: str = "train",
         *,
         size: tuple[int, int] | None = None,

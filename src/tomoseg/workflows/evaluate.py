@@ -79,11 +79,11 @@ class Evaluation:
 
 
 def evaluate(
-    predicted: Path,
-    reference: Path,
+    predicted: Path | str,
+    reference: Path | str,
     options: EvaluateOptions = AS_DEFINED,
     *,
-    output: Path | None = None,
+    output: Path | str | None = None,
     compute: Compute = AS_IN_TRAINING,
     on_case: OnCase = lambda done, total: None,
 ) -> Evaluation:
@@ -116,6 +116,8 @@ def evaluate(
         >>> found.summary.dice, [one.structure for one in found.scores[0].structures]
         (1.0, ['spleen', 'liver'])
     """
+    predicted, reference = Path(predicted), Path(reference)
+    output = Path(output) if output is not None else None
     _check_drawn(options, output)
     check_metrics(options.metrics)
     if output is not None:

@@ -61,9 +61,9 @@ from tomoseg.workflows.triage import triage_path, write_triage
 
 
 def predict(
-    scans: Path,
-    output: Path,
-    model: Path | Sequence[Path],
+    scans: Path | str,
+    output: Path | str,
+    model: Path | str | Sequence[Path | str],
     options: PredictOptions = ALL_MASKS,
     compute: Compute = AUTO,
     on_slice: Callable[[Scan, int, int], None] = lambda scan, done, total: None,
@@ -100,15 +100,16 @@ def predict(
         >>> done.error, len(list(Path("predicted").glob("*.nii.gz")))
         (None, 7)
     """
+    output = Path(output)
     check_formats(options.format, page_3d=options.page_3d)
     check_place(output)
-    found = find_scans(scans, output, options.ml, options.part, series=options.series, force=options.force)
+    found = find_scans(Path(scans), output, options.ml, options.part, series=options.series, force=options.force)
     on_found(found)
     _check_output(found, output, options)
     if options.join:
         check_can_share(found, options)
-    paths = [model] if isinstance(model, Path) else list(model)
-    work, of_all = Segmenting(tuple(paths), options, compute), dict[str, Any]()
+    paths = [model] if isinstance(model, Path | str) else model
+    work, of_all = Segmenting(tuple(map(Path, paths)), options, compute), dict[str, Any]()
     ends: dict[int, ScanDone] = {}
     results: list[ScanDone] = []
     try:

@@ -102,12 +102,12 @@ class _Task:
 
 
 def preprocess(
-    dataset: Path,
-    output: Path,
+    dataset: Path | str,
+    output: Path | str,
     config: PreprocessConfig,
     on_found: Callable[[Dataset], None] = lambda found: None,
     on_case: Callable[[CaseDone], None] = lambda done: None,
-    corrections: Path | None = None,
+    corrections: Path | str | None = None,
     spread: Spread = HERE,
 ) -> PreprocessReport:
     """Resample every case of a dataset to the network's grid and write it compressed, for fast training.
@@ -138,11 +138,12 @@ def preprocess(
         >>> report.labels.names, len(report.records), report.failed
         (('liver',), 4, {})
     """
+    dataset, output = Path(dataset), Path(output)
     begin_folder(output, (INDEX,))
     begin_folder(output / CASES)
     found = open_dataset(dataset)
     labels = found.labels.subset(config.structures) if config.structures else found.labels
-    cases, doubted, uncorrected = believed(found, config, corrections)
+    cases, doubted, uncorrected = believed(found, config, Path(corrections) if corrections is not None else None)
     splits = assign_splits(cases, config.validation_share, config.test_share, config.seed)
     renumbered = _check_output(output, labels, config.grid)
     processors = os.cpu_count() or 1

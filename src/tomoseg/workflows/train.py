@@ -20,8 +20,8 @@ from tomoseg.workflows.train_views import check_run, train_views
 
 
 def train_run(
-    preprocessed: Path,
-    output: Path,
+    preprocessed: Path | str,
+    output: Path | str,
     config: TrainConfig,
     listener: Listener | None = None,
     loss: CustomLoss | None = None,
@@ -54,7 +54,7 @@ def train_run(
         >>> train_run(Path("PREPROCESSED"), Path("RUN"), settings).finished
         True
     """
-    told = listener or Listener()
+    told, output = listener or Listener(), Path(output)
     check_run(output, config)
     told.on_stage("reading the dataset")
     data = Preprocessed(preprocessed)
