@@ -4,12 +4,18 @@ import pytest
 from jaxtyping import Float, TypeCheckError, jaxtyped
 
 from tests.typecheck import check
+from tomoseg.language.words import pointed
 from tomoseg.masks import pack
 
 
 def test_a_wrong_array_is_refused():
     with pytest.raises(TypeCheckError, match="masks"):
         pack(np.zeros((3, 1), np.uint8))
+
+
+def test_a_wrong_value_is_refused_where_no_array_is_annotated():
+    with pytest.raises(TypeCheckError, match="number"):
+        pointed(1.5, "fr")
 
 
 def test_numba_compiles_the_function_under_the_check():

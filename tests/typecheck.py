@@ -5,13 +5,13 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
+import jaxtyping
 import numba
 from beartype import BeartypeConf, beartype
-from jaxtyping import install_import_hook
 
-check = beartype(conf=BeartypeConf(is_pep484_tower=True))
+check = beartype(conf=BeartypeConf(is_pep484_tower=True, violation_type=jaxtyping.TypeCheckError))
 """An `int` is taken where a `float` is annotated, as type checkers do."""
 
 
@@ -19,7 +19,34 @@ def install() -> None:
     """Check all calls of functions that are imported from `tomoseg` from now on."""
     for name in ("jit", "njit", "vectorize", "guvectorize"):
         setattr(numba, name, _compiling_unchecked(getattr(numba, name)))
-    install_import_hook("tomoseg", "tests.typecheck.check")
+    jaxtyping.jaxtyped = _without_shapes_where_there_are_none(jaxtyping.jaxtyped)
+    jaxtyping.install_import_hook("tomoseg", "tests.typecheck.check")
+
+
+def _without_shapes_where_there_are_none(jaxtyped: Callable[..., Any]) -> Callable[..., Any]:
+    """Comparing the edges of arrays takes much longer than the check itself, also where no array is annotated."""
+
+    def decorate(*, typechecker: Any) -> Any:
+        with_shapes = jaxtyped(typechecker=typechecker)
+        return lambda thing: typechecker(thing) if _is_without_shapes(thing) else with_shapes(thing)
+
+    return decorate
+
+
+def _is_without_shapes(thing: Any) -> bool:
+    if not inspect.isfunction(thing):
+        return False
+    try:
+        hints = get_type_hints(thing, include_extras=True)
+    except Exception:  # a name that is not defined yet, which jaxtyping leaves unchecked
+        return False
+    return not any(map(_has_shape, hints.values()))
+
+
+def _has_shape(hint: Any) -> bool:
+    if isinstance(hint, list):  # of what a function takes
+        return any(map(_has_shape, hint))
+    return type(hint).__module__.startswith("jaxtyping") or any(map(_has_shape, get_args(hint)))
 
 
 def _compiling_unchecked(compiler: Callable[..., Any]) -> Callable[..., Any]:
