@@ -24,6 +24,9 @@ from tests.conversions import keep_conversions
 
 typecheck.install()
 
+# A disk takes milliseconds for each of thousands, and nothing of a test has to outlive the machine.
+os.fsync = lambda handle: None
+
 settings.register_profile("tomoseg", derandomize=True, deadline=None, database=None, max_examples=50)
 settings.load_profile("tomoseg")
 
