@@ -69,8 +69,9 @@ def test_what_helps_is_kept_and_written(model, dataset):
     assert told[-1] == (15, 15)
 
 
-def test_a_threshold_and_a_smoothing_that_help_are_chosen(tmp_path):
+def test_a_threshold_and_a_smoothing_that_help_are_chosen(tmp_path, monkeypatch):
     """Noise that differs from slice to slice, and a network that is sure of too little."""
+    monkeypatch.setattr(choosing, "STEPS", ())
     for seed, (name, split) in enumerate(FIVE.items()):
         hu, masks = make_scan(seed, (24, 22, 24))
         masks[0, 8:16, 8:16, 4:20] = True  # long enough for neighbours to help
