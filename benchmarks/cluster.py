@@ -107,23 +107,26 @@ def compare_ways(folder: Path, ways: list[str], scans: int, edge: int, model: st
 
 @dataclass(frozen=True)
 class Held:
-    """Resources held by a command and its child processes at one time."""
+    """Resources held by a command and its child processes at one time; `ours` is the memory without Ray's own ones."""
 
     done: int
     megabytes: float
+    ours: float
     files: int
     threads: int
 
     @classmethod
     def of(cls, command: psutil.Process, done: int) -> Held:
         """Measure the current state; processes that end meanwhile are left out."""
-        megabytes, files, threads = 0.0, 0, 0
+        megabytes, ours, files, threads = 0.0, 0.0, 0, 0
         for one in (command, *command.children(recursive=True)):
             with suppress(psutil.Error):
-                megabytes += one.memory_full_info().uss / 1e6  # without shared pages
+                own = one.memory_full_info().uss / 1e6  # without shared pages
+                megabytes += own
+                ours += own if one == command or one.name().startswith("ray::Worker") else 0.0
                 files += one.num_fds()
                 threads += one.num_threads()
-        return cls(done, megabytes, files, threads)
+        return cls(done, megabytes, ours, files, threads)
 
 
 def soak(folder: Path, what: str, scans: int, model: str) -> None:
@@ -140,7 +143,7 @@ def soak(folder: Path, what: str, scans: int, model: str) -> None:
         assert command.returncode == 0
     ends = sorted(path.stat().st_mtime for path in out.glob("*/prediction.json"))
     print(f"{what}, {scans} scans:")
-    for name in ("megabytes", "files", "threads"):
+    for name in ("megabytes", "ours", "files", "threads"):
         early, late = (
             statistics.median(getattr(one, name) for one in held if low * scans <= one.done <= high * scans)
             for low, high in ((0.2, 0.4), (0.8, 1.0))

@@ -190,6 +190,7 @@ class _Crew(Generic[Case, Done]):
             num_gpus=spread.gpus,
             max_restarts=0,
             max_task_retries=0,
+            enable_task_events=False,  # otherwise the head keeps a record of each case
             runtime_env={"env_vars": {THREADS: str(spread.cpus)}},
         )
 
