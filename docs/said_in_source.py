@@ -277,6 +277,7 @@ class _Reader:
         if known is None:
             return [HOLE]
         if any(one[:1] == HOLE and _letters(one) <= 2 for one in known) or not any(map(_letters, known)):
+            self.parts.update(one for one in known if " " in one and one[0].isalpha() and HOLE not in one)
             return [HOLE]  # a list that may go on, or an amount with one unit or another
         if len(known) <= 3 and sum(len(one) for one in known) < 60 and not any(PART in one for one in known):
             return known

@@ -121,10 +121,10 @@ def test_no_file_and_an_empty_file_are_the_preset(file):
         ("augmentation:\n  cut_probability: -0.1", "augmentation.cut_probability: .*or equal to 0, got -0.1"),
         ("augmentation:\n  gamma: -0.5", "augmentation.gamma: .*greater than or equal to 0, got -0.5"),
         ("- 1\n- 2", "expected `key: value` lines, got a list; correct the file"),
-        ("a: [1", "run.yaml: expected a YAML file of settings, got: "),
+        ("a: [1", "run.yaml: expected a YAML file of settings, got a mistake in line 1, column 6; correct"),
         (
             "!!python/object/apply:os.getcwd []",
-            "expected a YAML file of settings, got: could not determine a constructor",
+            "expected a YAML file of settings, got a mistake in line 1, column 1; correct",
         ),
     ],
 )
@@ -134,10 +134,10 @@ def test_files_that_are_wrong(file, text, message):
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(ConfigError, match=r"none\.yaml: expected a YAML file of settings, got: .*No such file"):
+    with pytest.raises(ConfigError, match=r"none\.yaml: expected a YAML file of settings, got no such file"):
         load_config(DEFAULT, tmp_path / "none.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"device: \xe9")
-    with pytest.raises(ConfigError, match=r"latin\.yaml: expected a YAML file of settings, got: .*can't decode"):
+    with pytest.raises(ConfigError, match=r"latin\.yaml: expected a YAML file of settings, got characters that"):
         load_config(DEFAULT, tmp_path / "latin.yaml")
 
 

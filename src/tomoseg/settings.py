@@ -259,12 +259,34 @@ def _values_in(path: Path) -> dict[Any, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: expected a YAML file of settings, got: {error}; correct the file") from None
+        told = yaml_mistake(error)
+        raise ConfigError(f"{path}: expected a YAML file of settings, got {told}; correct it or the path") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected `key: value` lines, got a {type(values).__name__}; correct the file")
+        got = "a list" if isinstance(values, list) else "a single value"
+        raise ConfigError(f"{path}: expected `key: value` lines, got {got}; correct the file")
     return values
+
+
+def yaml_mistake(error: Exception) -> str:
+    """Return in a few words why a YAML file cannot be read: the parser's own are several lines long.
+
+    Args:
+        error: What the parser or the system raised.
+
+    Example:
+        >>> yaml_mistake(FileNotFoundError(2, "No such file or directory"))
+        'no such file'
+    """
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return f"a mistake in line {mark.line + 1}, column {mark.column + 1}"
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, OSError):
+        return f"what cannot be read ({error.strerror or error})"
+    return "characters that YAML does not allow"
 
 
 def validate_config(kind: type[ConfigModel], values: dict[str, Any], name: str) -> ConfigModel:

@@ -33,6 +33,10 @@ def page_file(tmp_path_factory):
 
 @pytest.fixture
 def looked(chromium, page_file):
+    yield from opened(chromium, page_file)
+
+
+def opened(chromium, page_file):
     page = chromium.new_page(viewport={"width": 900, "height": 600})
     requests, faults = [], []
     page.on("request", lambda request: requests.append(request.url))
@@ -44,6 +48,18 @@ def looked(chromium, page_file):
     assert requests == [page_file.as_uri()]
     assert faults == []
     page.close()
+
+
+@pytest.fixture(params=["result", "reference"])
+def without_masks(request, chromium, tmp_path):
+    """A page whose result, or whose reference, has no mask."""
+    grid = SourceGrid((12, 12, 12), np.diag([2.0, 2.0, 2.0, 1.0]))
+    full, empty = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8)
+    full[2:10, 2:10, 2:10] = TOTAL.structures[TOTAL.channel("liver")].id
+    result, reference = (empty, full) if request.param == "result" else (full, empty)
+    maps = [LabelMap(values, SHOWN, grid) for values in (result, reference)]
+    write_page_3d(maps[0], tmp_path / "page.html", "Empty", reference=maps[1])
+    yield from ((page, request.param) for page in opened(chromium, tmp_path / "page.html"))
 
 
 def drawn(page, do):
@@ -115,3 +131,22 @@ def test_it_is_turned_zoomed_and_cut(looked):
         )
 
     assert not set(drawn(looked, lambda: cut(1))) & {one.colour for one in SHOWN}
+
+
+def test_it_says_why_nothing_is_drawn(without_masks):
+    page, side = without_masks
+    told = page.locator("#empty")
+    sides = {"result": "Prediction", "reference": "Reference"}
+    page.get_by_role("button", name=sides.pop(side), exact=True).click()
+    expected = {
+        "result": "There is nothing to show: none of the structures was found.",
+        "reference": "There is nothing to show: the reference has no mask of these structures.",
+    }
+    assert told.inner_text() == expected[side]
+    page.get_by_role("button", name="Français", exact=True).click()
+    assert told.inner_text().startswith("Il n'y a rien à montrer")
+    page.get_by_role("button", name="English", exact=True).click()
+    page.get_by_role("button", name=sides.popitem()[1], exact=True).click()
+    assert not told.is_visible()
+    page.get_by_role("button", name="None", exact=True).click()
+    assert told.inner_text() == "Nothing is shown: select structures in the list."

@@ -74,6 +74,8 @@ class TestFlags:
             (["train", "p", "-o", "r", "--kind=unet"], "got --kind=unet; did you mean --"),
             (["predict", "-i", "a", "--statistic", "--previw"], "did you mean --statistics and --preview?"),
             (["predict", "-i", "a", "--minutes", 1], "got --minutes; "),
+            (["predict", "-i", "a", "--batch", 1], "got --batch; did you mean --batch-size?"),
+            (["export", "m", "--formats", "onnx"], "got --formats; `tomoseg export --help`"),  # half of --hours
             (["labels", "--qqqqq"], "got --qqqqq; `tomoseg labels --help` lists what it takes"),
             (["tune", "a", "b", "c"], "expected nothing more, got c; `tomoseg tune --help` lists what it takes"),
         ],

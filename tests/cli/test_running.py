@@ -164,7 +164,7 @@ class TestConfigFile:
                 "predict.yaml: roi_subest: expected one of 33 known names, got 'roi_subest'; did you",
             ),
             ("max_memory: none", "predict.yaml: max_memory: expected an amount of memory such as 2GB or 1500MB"),
-            ("ml: [", "predict.yaml: expected a YAML file of settings, got: "),
+            ("ml: [", "predict.yaml: expected a YAML file of settings, got a mistake in line 1, column 6"),
         ],
     )
     def test_a_wrong_file(self, tmp_path, capsys, text, message):

@@ -44,6 +44,15 @@ def test_a_device_that_is_not_there_is_told_as_it_was_asked_for(monkeypatch):
         choose_device("gpu")
 
 
+def test_a_pytorch_for_cpus_is_told_in_our_words(monkeypatch):
+    def fail(size, device):
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    monkeypatch.setattr(torch, "empty", fail)
+    with pytest.raises(ConfigError, match=r"got 'cuda' \(PyTorch is installed without CUDA\); use auto or cpu"):
+        choose_device("cuda")
+
+
 @pytest.mark.parametrize("name", ["cpu", "CPU"])
 def test_the_cpu_needs_no_pytorch(name, monkeypatch):
     monkeypatch.setattr("tomoseg.inference.device.choose_device", lambda name: pytest.fail("PyTorch was asked"))

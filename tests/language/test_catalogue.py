@@ -96,6 +96,16 @@ def describe(error):
     assert set(SOURCE.sentences([(Path("a.py"), code)])) == wanted
 
 
+def test_words_that_stand_for_a_missing_value_are_found():
+    code = """
+def f(path, mode, names):
+    got = None if mode is None else "a folder" if mode else "a pipe"
+    raise InputError(f"{path}: expected a file ({', '.join(names) or 'there are none'}), got {got or 'no name'}")
+"""
+    wanted = {"{1}: expected a file ({2}), got {3}", "a folder", "a pipe", "no name", "there are none"}
+    assert set(SOURCE.sentences([(Path("a.py"), code)])) == wanted
+
+
 def test_whatever_reads_as_english_is_found_wherever_it_stands():
     code = """
 def f(names, n):

@@ -1,3 +1,6 @@
+import re
+
+from tests.terminal.screen import run_on_terminal
 from tests.terminal.shown import rows_in
 from tomoseg.language.words import speak
 from tomoseg.models.tuned import Tuned, Tuning
@@ -54,3 +57,29 @@ def test_structures_that_are_decided_alike_are_told_in_one_line(capsys):
     told = capsys.readouterr().out
     assert "12 structures: threshold 0.25, steps none" in told
     assert "liver: threshold 0.3, steps none" in told
+
+
+SCRIPT = """
+import time
+from tomoseg.terminal import rows
+from tomoseg.terminal.tuning import watch_tuning
+rows.LEAST_SECONDS = 0.0
+with watch_tuning() as (on_case, on_structure):
+    for step in (lambda: on_case(1, 1), lambda: on_structure("liver", 0, 3), lambda: on_structure("aorta", 2, 3)):
+        step()
+        time.sleep(0.5)
+    on_case(1, 2)
+    time.sleep(0.5)
+"""
+
+
+def test_after_the_cases_it_counts_the_structures_that_it_chooses_for():
+    stood, status = run_on_terminal(["-c", SCRIPT])
+    assert status == 0
+    screens = ["\n".join(line.rstrip() for line in lines if line) for lines in stood]
+    cases = r"tune +━+ 1 of 1 cases +0:00:0\d"
+    assert any(re.fullmatch(cases + r"\nchoose ━+ 0 of 3 structures 0:00:0\d liver", one) for one in screens)
+    third = r"\nchoose ━+ 2 of 3 structures 0:00:0\d(, 0:00:0\d left)? aorta"
+    assert any(re.fullmatch(cases + third, one) for one in screens)
+    assert any(re.fullmatch(r"tune +━+ 1 of 2 cases +0:00:0\d", one) for one in screens)  # the next smoothing
+    assert screens[-1] == ""

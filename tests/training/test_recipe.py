@@ -107,8 +107,8 @@ def assert_same_run(one, other):
 
 def stop_after(steps):
     """A listener that asks to stop after so many steps."""
-    left = iter([False] * (steps - 1) + [True] * 1000)
-    return Listener(should_stop=lambda: next(left))
+    taken = []
+    return Listener(on_step=taken.append, should_stop=lambda: len(taken) >= steps)
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +162,8 @@ def stopped_in_wait(number):
     return Listener(waiting=waiting, should_stop=lambda: len(waits) == number)
 
 
-# An epoch waits four times: for the slices of its 3 steps, and for their end.
-@pytest.mark.parametrize(("wait", "counters"), [(1, (0, 0)), (3, (0, 2)), (4, (0, 3)), (5, (1, 0))])
+# An epoch waits five times: for the slices of its 3 steps, for their end, and for its validation.
+@pytest.mark.parametrize(("wait", "counters"), [(1, (0, 0)), (3, (0, 2)), (4, (0, 3)), (5, (0, 3)), (6, (1, 0))])
 def test_stopped_in_waiting_and_resumed_is_uninterrupted(dataset, tmp_path, wait, counters):
     config = make_config(network=NetworkConfig(channels=(8, 16), dropout=0.2))
     train_run(dataset, tmp_path / "whole", config)
@@ -187,6 +187,36 @@ def test_one_ctrl_c_before_the_first_slices_come_is_enough(dataset, tmp_path, mo
     with stop_on_signal() as stop:
         outcome = train_run(dataset, tmp_path, make_config(), Listener(should_stop=stop, waiting=stop.at_once))
     assert not outcome.finished
+
+
+@pytest.mark.parametrize("is_signal", [True, False], ids=["Ctrl-C", "callback"])
+def test_stopped_between_validation_cases_and_resumed_is_uninterrupted(tmp_path, is_signal):
+    make_dataset(tmp_path / "data", splits={"a": "train", "b": "train", "v": "validation", "w": "validation"})
+    config, validated = make_config(epochs=1, network=NetworkConfig(channels=(8, 16), dropout=0.2)), []
+    train_run(tmp_path / "data", tmp_path / "whole", config)
+    with stop_on_signal() as stop:
+
+        def on_validated(done, total):
+            validated.append((done, total))
+            if is_signal:
+                signal.raise_signal(signal.SIGINT)
+
+        listener = Listener(on_validated=on_validated, should_stop=lambda: bool(validated))
+        if is_signal:
+            listener = replace(listener, should_stop=stop, waiting=stop.at_once)
+        assert not train_run(tmp_path / "data", tmp_path / "parts", config, listener).finished
+    assert validated == [(1, 2)]
+    assert last(tmp_path / "parts")["counters"][:2] == (0, 2)  # 8 slices are two steps
+    assert not (tmp_path / "parts" / "metrics.jsonl").exists()
+    assert train_run(tmp_path / "data", tmp_path / "parts", config).finished
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_stopped_in_its_last_validation_case_the_epoch_is_kept(dataset, tmp_path):
+    whole = []
+    listener = Listener(on_validated=lambda done, total: whole.append(done == total), should_stop=lambda: any(whole))
+    assert not train_run(dataset, tmp_path, make_config(), listener).finished
+    assert last(tmp_path)["counters"][:2] == (1, 1)  # validated, and stopped after the next step
 
 
 def test_stopped_at_every_step_is_uninterrupted(dataset, tmp_path):

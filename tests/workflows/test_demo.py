@@ -1,9 +1,12 @@
 """The parts of the demonstration that are quick; the whole of it takes minutes."""
 
+import signal
+
 import pytest
 
 from tests.training.tiny import LABELS, make_dataset
 from tomoseg.labels import LabelSet
+from tomoseg.terminal.stopping import stop_on_signal
 from tomoseg.training.listener import Listener, TrainingOutcome
 from tomoseg.workflows import demo as demo_module
 from tomoseg.workflows.demo import SHOWN, demo, score_baselines, show_packaged
@@ -34,6 +37,29 @@ def test_a_demo_that_is_stopped_ends_there(tmp_path, monkeypatch):
     monkeypatch.setattr(demo_module, "evaluate", lambda *args: pytest.fail("went on"))
     assert demo(tmp_path, 0, said.append, Listener()) is None
     assert [line.split()[0] for line in said] == ["Generating", "Preprocessing", "Training"]
+
+
+@pytest.mark.parametrize("stage", ["make_dataset", "preprocess", "evaluate", "score_baselines", "show_packaged"])
+def test_ctrl_c_in_each_stage_ends_it_at_once(tmp_path, monkeypatch, stage):
+    done = []
+
+    def ran(name):
+        def stand_in(*args, **callbacks):
+            done.append(name)
+            if name == stage:
+                signal.raise_signal(signal.SIGINT)
+                pytest.fail("went on")
+
+        return stand_in
+
+    stages = ["make_dataset", "preprocess", "evaluate", "score_baselines", "_draw", "show_packaged"]
+    for name in stages:
+        monkeypatch.setattr(demo_module, name, ran(name))
+    monkeypatch.setattr(demo_module, "Preprocessed", lambda folder: None)
+    monkeypatch.setattr(demo_module, "train_run", lambda *args: TrainingOutcome(True, [], None))
+    with stop_on_signal() as stop, pytest.raises(KeyboardInterrupt):
+        demo(tmp_path, 0, lambda line: None, Listener(should_stop=stop, waiting=stop.at_once))
+    assert done == stages[: stages.index(stage) + 1]
 
 
 @pytest.mark.slow

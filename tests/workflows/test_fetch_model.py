@@ -333,7 +333,7 @@ class TestRefused:
             fetch_model("total_mr")
 
     def test_unknown_tasks_with_the_nearest(self):
-        with pytest.raises(ConfigError, match=r"did you mean 'total-3mm'.*`tomoseg fetch` lists all"):
+        with pytest.raises(ConfigError, match=r"got '.*'; did you mean 'total-3mm'\?$"):
             fetch_model("total-3m")
 
     def test_plain_http(self):

@@ -118,7 +118,7 @@ def test_the_only_scan_of_a_folder(ct, tmp_path, labels):
     assert inspect(tmp_path / "a").shape == (80, 60, 12)
     assert "got 2 in it; name one of them" in inspect(tmp_path).error
     (tmp_path / "c").mkdir()
-    assert "got none in it; check the path" in inspect(tmp_path / "c").error
+    assert "got none; check the path" in inspect(tmp_path / "c").error
 
 
 def test_a_folder_of_scans_is_a_table(ct, tmp_path, capsys):

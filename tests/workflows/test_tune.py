@@ -274,9 +274,14 @@ def test_a_structure_of_too_few_patients_is_left_as_it_is(tmp_path):
     model = make_model(tmp_path / "model", gain=4.0, doubt=1.0)
     told, named = [], []
     tuned, choices = tune(
-        model, data.folder, compute=CPU, on_case=lambda *done: told.append(done), on_structure=named.append
+        model,
+        data.folder,
+        compute=CPU,
+        on_case=lambda *done: told.append(done),
+        on_structure=lambda *at: named.append(at),
     )
-    assert [choice.structure for choice in choices] == named == ["ball", "both"]
+    assert [choice.structure for choice in choices] == ["ball", "both"]
+    assert named == [("ball", 0, 2), ("both", 1, 2)]
     assert tuned.chosen_on["left"] == {"cube": 1}
     assert "ball" in tuned.thresholds
     assert "cube" not in tuned.thresholds | tuned.steps

@@ -22,8 +22,9 @@ def demo(output: Output = Path("tomoseg-demo"), seed: int = 0) -> int:
 
     with stop_on_signal() as stop, watch(stop, stop.at_once) as listener:
         listener.on_stage("loading PyTorch")
-        from tomoseg.terminal.demo import show_demo
-        from tomoseg.workflows.demo import demo as run
+        with stop.at_once():
+            from tomoseg.terminal.demo import show_demo
+            from tomoseg.workflows.demo import demo as run
 
         def tell(line: str) -> None:
             console.out.print(line)

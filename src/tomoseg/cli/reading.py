@@ -140,11 +140,25 @@ def _unknown_flags(name: str, strange: Sequence[str], flags: Sequence[str]) -> s
     return f"expected options of tomoseg {name}, got {given}; {see(name)}"
 
 
+_LIKE = 0.7
+"""Least share of letters that a mistyped flag has in common with the one that was meant."""
+_LEAST_LETTERS = 3
+"""Letters of a beginning that stands for a flag."""
+
+
 def _nearest(word: str, flags: Sequence[str]) -> str | None:
-    """Return the flag that ends with a word (`--optimizer.learning-rate` for `--learning-rate`), or is most like it."""
-    wanted = word.split("=")[0].lower().replace("_", "-")
-    ends = [flag for flag in flags if flag.endswith("." + wanted.lstrip("-"))]
-    return next(iter(ends or difflib.get_close_matches(wanted, flags, n=1, cutoff=0.6)), None)
+    """Return the flag that ends with a word (`--optimizer.learning-rate` for `--learning-rate`), or one like it.
+
+    That is one that begins with it, or is spelt much alike; the dashes in front, which all flags share, do not count.
+    """
+    wanted = word.split("=")[0].lower().replace("_", "-").lstrip("-")
+    whole = {flag.lstrip("-"): flag for flag in flags}
+    last = {name.rpartition(".")[2]: flag for name, flag in whole.items()}
+    names = {**last, **whole}
+    ends = [flag for name, flag in whole.items() if name.endswith("." + wanted)]
+    begins = [flag for name, flag in names.items() if len(wanted) >= _LEAST_LETTERS and name.startswith(wanted)]
+    near = [names[name] for name in difflib.get_close_matches(wanted, names, n=1, cutoff=_LIKE)]
+    return next(iter((*ends, *begins, *near)), None)
 
 
 def _described(

@@ -8,9 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from tomoseg.cli.exits import DONE
-from tomoseg.language.words import say
 from tomoseg.options import AUTO, Compute, SplitName
-from tomoseg.terminal.rows import CASES_OF, progress
 
 
 def tune(
@@ -31,17 +29,11 @@ def tune(
         config: YAML file of engine, device, precision, batch_size and max_memory; flags override it.
         compute: The engine, device and precision that run the network.
     """
-    from tomoseg.terminal.tuning import show_choices
-    from tomoseg.workflows.tune import tune as run
+    from tomoseg.terminal.tuning import show_choices, watch_tuning
 
-    done = 0
-    with progress(say("tune"), count=CASES_OF) as show:
+    with watch_tuning() as (on_case, on_structure):
+        from tomoseg.workflows.tune import tune as run
 
-        def on_case(number: int, total: int) -> None:
-            nonlocal done
-            done = number
-            show(number, total)
-
-        tuned, choices = run(model, preprocessed, split, compute, on_case, lambda name: show(done, None, name))
+        tuned, choices = run(model, preprocessed, split, compute, on_case, on_structure)
     show_choices(tuned, choices)
     return DONE

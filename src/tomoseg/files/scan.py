@@ -194,11 +194,10 @@ def _only_scan(files: Sequence[SourceFile], folder: Path) -> ScanSource:
         InputError: If there is none, or several.
     """
     found = [file.path for file in files if file.path.name.lower().endswith(SCAN_SUFFIXES)]
-    if len(found) != 1:
-        raise InputError(
-            f"{folder}: expected a folder with one scan, got {len(found) or 'none'} in it; "
-            f"{'name one of them' if found else 'check the path'}"
-        )
+    if not found:
+        raise InputError(f"{folder}: expected a folder with one scan, got none; check the path")
+    if len(found) > 1:
+        raise InputError(f"{folder}: expected a folder with one scan, got {len(found)} in it; name one of them")
     with _looking_into(found[0]):
         return replace(look_at_file(found[0]), files=tuple(files))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tomoseg.errors import ConfigError
 from tomoseg.inference.fastest import half_pays
+from tomoseg.language.words import part
 from tomoseg.packages import is_installed, require_torch
 
 if TYPE_CHECKING:  # imported only where needed: most predictions do without PyTorch
@@ -69,9 +70,14 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(re.sub(r"^gpu(?=$|:)", "mps" if has_mps_alone else "cuda", asked))
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
         if asked.split(":")[0] not in KINDS:
-            reason = f"choose from auto, {', '.join(KINDS)}, cuda:1"
+            raise ConfigError(
+                f"expected a device of this machine, got {name!r} (choose from auto, {', '.join(KINDS)}, cuda:1); "
+                "use auto or cpu"
+            ) from None
+        reason = str(error).splitlines()[0]
+        if "not compiled with CUDA" in reason:
+            reason = part("PyTorch is installed without CUDA")
         raise ConfigError(f"expected a device of this machine, got {name!r} ({reason}); use auto or cpu") from None
     return device
 

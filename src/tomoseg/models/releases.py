@@ -139,7 +139,8 @@ def task_named(name: str) -> Task:
     if refused is not None:
         why = known.reasons[known.refused[refused]]
         raise ConfigError(f"expected a task that anybody may use, got {refused}, which {why}")
-    raise ConfigError(f"{unknown_name_message(name, tuple(known.tasks))}; `tomoseg fetch` lists all")
+    told = unknown_name_message(name, tuple(known.tasks))
+    raise ConfigError(told if told.endswith("?") else f"{told}; `tomoseg fetch` lists all")
 
 
 def listed_name(name: str, names: Sequence[str]) -> str | None:

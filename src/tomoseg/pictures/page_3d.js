@@ -337,7 +337,18 @@ function mark() {
     box.indeterminate = shown > 0 && shown < numbers.length;
     box.closest("details").hidden = numbers.every((n) => rows.get(n).row.hidden);
   }
+  const empty = emptiness();
+  place("empty").hidden = empty === null;
+  place("empty").textContent = empty ?? "";
   place("sides").querySelectorAll("button").forEach((one, n) => one.setAttribute("aria-pressed", String(n === state.side)));
+}
+
+// Why there is nothing to see, or null.
+function emptiness() {
+  const isDrawn = (n) => (about.structures[n].surfaces[state.side]?.[1] ?? 0) > 0;
+  const isAny = about.structures.some((_, n) => isDrawn(n));
+  if (!isAny) return state.side === 0 ? say("3D empty") : say("3D empty reference");
+  return [...state.shown].some(isDrawn) ? null : say("3D unselected");
 }
 
 function point(n) {
@@ -512,6 +523,7 @@ async function start() {
   if (gl === null || typeof DecompressionStream === "undefined") {
     place("refused").textContent = say("no 3D");
     place("refused").hidden = false;
+    place("empty").hidden = true;
     return;
   }
   drawing = new Drawing(gl, decoded(await unpacked()));

@@ -41,12 +41,22 @@ _NO_3D = later(
     "This browser cannot show this page: it needs WebGL2 and DecompressionStream, which Chrome, Edge, Firefox and "
     "Safari have had since 2023."
 )
+_NO_MASKS = later("There is nothing to show: none of the structures was found.")
+_NO_REFERENCE_MASKS = later("There is nothing to show: the reference has no mask of these structures.")
+_NONE_SHOWN = later("Nothing is shown: select structures in the list.")
 _TEXTS = all_later(
     *("R", "L", "A", "P", "S", "I", "Search", "All", "None", "Alone", "Cut", "Prediction", "Reference"),
     *("Front", "Back", "From the left", "From the right", "From above", "From below"),
     *("not found", "not annotated"),
 )
-_WORDS = {**{text: text for text in _TEXTS}, "3D how": _HOW, "no 3D": _NO_3D}
+_WORDS = {
+    **{text: text for text in _TEXTS},
+    "3D how": _HOW,
+    "no 3D": _NO_3D,
+    "3D empty": _NO_MASKS,
+    "3D empty reference": _NO_REFERENCE_MASKS,
+    "3D unselected": _NONE_SHOWN,
+}
 """Texts by the page's key."""
 
 _FINEST = 2**16 - 1

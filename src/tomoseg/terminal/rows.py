@@ -81,6 +81,7 @@ CTRL_C = "^C "
 DONE_OF = later("{done} of {total}")
 CASES_OF = later("{done} of {total} cases")
 SCANS_OF = later("{done} of {total} scans")
+STRUCTURES_OF = later("{done} of {total} structures")
 
 
 class Screen(Progress):

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from tomoseg.language.words import later, number, pointed, say
 from tomoseg.models.tuned import LEAST_PATIENTS, Tuned
 from tomoseg.terminal.console import out, table
-from tomoseg.workflows.choosing import Choice
+from tomoseg.terminal.rows import CASES_OF, STRUCTURES_OF, Clock, Screen
+
+if TYPE_CHECKING:
+    from tomoseg.workflows.choosing import Choice
+
+
+@contextmanager
+def watch_tuning() -> Iterator[tuple[Callable[[int, int], None], Callable[[str, int, int], None]]]:
+    """A row of the cases that are segmented, and below it, when they are, one of the structures that are chosen for.
+
+    Yields:
+        The callbacks of `tune`.
+    """
+    began = choosing = time.monotonic()
+    with Screen() as screen:
+        screen.show("tune", say("tune"), 0, None, "", Clock(0, None, began))
+
+        def on_case(done: int, total: int) -> None:
+            screen.hide("choose")
+            count, clock = say(CASES_OF, done=done, total=total), Clock.of(time.monotonic() - began, done / total, done)
+            screen.show("tune", say("tune"), done, total, count, clock)
+
+        def on_structure(name: str, done: int, total: int) -> None:
+            nonlocal choosing
+            choosing = choosing if done else time.monotonic()
+            count = say(STRUCTURES_OF, done=done, total=total)
+            clock = Clock.of(time.monotonic() - choosing, done / total, done)
+            screen.show("choose", say("choose"), done, total, count, clock, name)
+
+        yield on_case, on_structure
 
 
 def show_choices(tuned: Tuned, choices: Sequence[Choice]) -> None:

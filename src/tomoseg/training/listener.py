@@ -61,8 +61,8 @@ class Listener:
         on_step: Called after each step.
         on_epoch: Called with each epoch's record, once its state is saved.
         on_validated: Called with the number of cases scored so far and the total number.
-        should_stop: Called after each step; a run that is stopped can be resumed there.
-        waiting: Makes the context in which training waits for slices; a wish to stop may end it by a
+        should_stop: Called after each step and between validation cases; a run that is stopped can be resumed there.
+        waiting: Makes the context in which training waits for slices or validates; a wish to stop may end it by a
             `KeyboardInterrupt`, and the run can be resumed there too.
         on_warning: Called with warnings about the dataset before the first step, and about the result at the end.
         on_begin: Called before the first step with facts about the run and its history.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tomoseg.config import SamplingConfig, TrainConfig
 from tomoseg.errors import TrainingError
+from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.summary import Summary, summarise
 from tomoseg.inference.device import fixed_algorithms
 from tomoseg.inference.predictor import Predictor
@@ -71,10 +72,16 @@ def train(
         begin(run, folder, listener, saved)
         while not run.finished:
             if run.progress < 1 and not train_epoch(run, folder, listener):
-                folder.save_state(run.saved())
-                return TrainingOutcome(False, run.state.history, run.state.best_dice)
-            end_epoch(run, folder, listener)
+                return stopped(run, folder)
+            if not end_epoch(run, folder, listener):
+                return stopped(run, folder)
         return TrainingOutcome(True, run.state.history, run.state.best_dice)
+
+
+def stopped(run: Run, folder: RunFolder) -> TrainingOutcome:
+    """Save the state from which the run can be resumed, and return the outcome so far."""
+    folder.save_state(run.saved())
+    return TrainingOutcome(False, run.state.history, run.state.best_dice)
 
 
 def begin(run: Run, folder: RunFolder, listener: Listener, saved: dict[str, Any] | None) -> None:
@@ -143,11 +150,10 @@ def awaited(run: Run, left: Sequence[Draw], listener: Listener) -> Iterator[list
     Raises:
         KeyboardInterrupt: If one comes from elsewhere.
     """
-    waiting = nullcontext if run.ranks.count > 1 else listener.waiting  # several processes stop after the same step
     batches = grouped(run.loader.batches(left), run.config.accumulation)
     try:
         while True:
-            with waiting():
+            with waiting(run, listener):
                 parts = next(batches, None)
             if parts is None:
                 return
@@ -156,6 +162,11 @@ def awaited(run: Run, left: Sequence[Draw], listener: Listener) -> Iterator[list
         if not listener.should_stop():
             raise
         yield None
+
+
+def waiting(run: Run, listener: Listener) -> AbstractContextManager[None]:
+    """Return the context in which a wish to stop is met at once; of several processes, all stop after the same step."""
+    return listener.waiting() if run.ranks.count == 1 else nullcontext()
 
 
 def take_step(run: Run, parts: Sequence[Batch]) -> tuple[float, float]:
@@ -215,26 +226,38 @@ def batch_loss(
     return cast(Tensor, learner(images, targets, normaliser))
 
 
-def end_epoch(run: Run, folder: RunFolder, listener: Listener) -> None:
-    """Validate if due, write the epoch's metrics, keep the best model, save the state."""
+def end_epoch(run: Run, folder: RunFolder, listener: Listener) -> bool:
+    """Validate if due, write the epoch's metrics, keep the best model, save the state.
+
+    Returns:
+        False if it was asked to stop during validation; the state is then that after the epoch's last step.
+
+    Raises:
+        KeyboardInterrupt: If one comes from elsewhere.
+    """
     state = run.state
     run.tick()
-    state.epoch, state.step = state.epoch + 1, 0
-    record = _record_of_training(run)
-    state.losses, state.norms, state.slices, state.step_minutes = [], [], 0, 0.0
-    is_time = state.epoch % run.config.validate_every == 0 or run.progress >= 1
-    if run.validation and is_time:
+    validated: dict[str, Any] = {}
+    if run.validation and ((state.epoch + 1) % run.config.validate_every == 0 or run.progress >= 1):
         began = state.minutes
-        validation, summary = validate(run, listener)
+        try:
+            validated = _record_of_validation(*validate(run, listener))
+        except KeyboardInterrupt:
+            if not listener.should_stop():
+                raise
+            return False
         run.tick()
         state.validation_minutes = state.minutes - began
-        record |= _record_of_validation(validation, summary)
+    state.epoch, state.step = state.epoch + 1, 0
+    record = _record_of_training(run) | validated
+    state.losses, state.norms, state.slices, state.step_minutes = [], [], 0, 0.0
     keep_best(run, folder, record)
     state.history.append(record | {"minutes": round(state.minutes, 3)})
     state.history[-1]["minutes_left"] = round(run.budget.minutes_left(state), 3)  # this validation may be the last
     folder.save_metrics(state.history)
     folder.save_state(run.saved())
     listener.on_epoch(state.history[-1])
+    return True
 
 
 def keep_best(run: Run, folder: RunFolder, record: dict[str, Any]) -> None:
@@ -259,16 +282,36 @@ def validate(run: Run, listener: Listener) -> tuple[float, Summary]:
     """Return the loss on fixed slices of the validation cases, and scores of whole volumes on the scans' own grids.
 
     The processes share slices and cases; the result does not depend on their number.
+
+    Raises:
+        KeyboardInterrupt: If it is asked to stop before the last case, unless several processes train together.
     """
     listener.on_stage("validating")
-    mean_loss = validation_loss(run, run.validation)
+    with waiting(run, listener):
+        mean_loss = validation_loss(run, run.validation)
+        scores = _scores(run, listener)
+    run.shared.train()
+    return mean_loss, summarise([score for each in run.ranks.gather(scores) for score in each], run.data.labels)
+
+
+def _scores(run: Run, listener: Listener) -> list[CaseScore]:
+    """Return this process's share of the scores of the validation cases.
+
+    Raises:
+        KeyboardInterrupt: If it is asked to stop before the last one, unless several processes train together.
+    """
     compute = Compute(engine="torch", device=str(run.device), precision=run.config.precision)
     predictor = Predictor(Model(run.record, run.state.ema_or_live), compute)
     mine = run.ranks.share(run.validation)
-    done = iter(range(1, len(mine) + 1))
-    scores = score_cases(predictor, mine, lambda score: listener.on_validated(next(done), len(mine)))
-    run.shared.train()
-    return mean_loss, summarise([score for each in run.ranks.gather(scores) for score in each], run.data.labels)
+    scores: list[CaseScore] = []
+
+    def on_case(score: CaseScore) -> None:
+        scores.append(score)
+        listener.on_validated(len(scores), len(mine))
+        if run.ranks.count == 1 and len(scores) < len(mine) and listener.should_stop():
+            raise KeyboardInterrupt
+
+    return score_cases(predictor, mine, on_case)
 
 
 @torch.no_grad()

@@ -121,10 +121,26 @@ def demo(folder: Path, seed: int, tell: Callable[[str], None], listener: Listene
 
     Returns:
         The report; None if training was stopped.
+
+    Raises:
+        KeyboardInterrupt: If a wish to stop comes before or after training; what is done is kept.
     """
     for place in (folder, *(folder / name for name in MADE)):
         check_folder(place)
     began = time.monotonic()
+    with listener.waiting():
+        _prepare(folder, seed, tell, listener)
+    minutes = pointed(f"{TRAINING.minutes:g}")
+    tell(say("Training for {minutes} minutes into {folder}", minutes=minutes, folder=folder / "run"))
+    outcome = train_run(folder / "preprocessed", folder / "run", TRAINING, listener)
+    if not outcome.finished:
+        return None
+    with listener.waiting():
+        return _shown(folder, seed, tell, listener, began)
+
+
+def _prepare(folder: Path, seed: int, tell: Callable[[str], None], listener: Listener) -> None:
+    """Make phantoms and preprocess them."""
     tell(say("Generating {count} phantoms in {folder}", count=sum(COUNTS.values()), folder=folder / "dataset"))
     cases = sum(COUNTS.values())
     made, preprocessed = count(1), count(1)
@@ -136,11 +152,10 @@ def demo(folder: Path, seed: int, tell: Callable[[str], None], listener: Listene
         PreprocessConfig(grid=GRID),
         on_case=lambda done: listener.on_count(next(preprocessed), cases),
     )
-    minutes = pointed(f"{TRAINING.minutes:g}")
-    tell(say("Training for {minutes} minutes into {folder}", minutes=minutes, folder=folder / "run"))
-    outcome = train_run(folder / "preprocessed", folder / "run", TRAINING, listener)
-    if not outcome.finished:
-        return None
+
+
+def _shown(folder: Path, seed: int, tell: Callable[[str], None], listener: Listener, began: float) -> DemoReport:
+    """Evaluate the trained network, predict, draw, and show the packaged model."""
     tell(say("Scoring {count} phantoms that were not trained on", count=COUNTS["test"]))
     evaluation = evaluate(
         folder / "run",

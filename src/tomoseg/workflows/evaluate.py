@@ -32,6 +32,7 @@ from tomoseg.options import AS_DEFINED, AS_IN_TRAINING, Compute, EvaluateOptions
 from tomoseg.packages import require_installed
 from tomoseg.pictures.score_page import ScorePage, write_score_page
 from tomoseg.preprocessed.format import INDEX
+from tomoseg.settings import yaml_mistake
 from tomoseg.version import __version__
 from tomoseg.workflows.score_sources import MaskSource, ModelSource
 
@@ -343,7 +344,7 @@ def _read_tolerances(path: Path, names: Sequence[str]) -> Mapping[str, float]:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: expected a YAML file, got: {error}; check it") from None
+        raise InputError(f"{path}: expected a YAML file, got {yaml_mistake(error)}; check it") from None
     if not (isinstance(found, dict) and all(map(_is_tolerance, found.values()))):
         raise ConfigError(f"{path}: expected lines such as 'liver: 3', in mm, got {str(found)[:80]!r}; correct it")
     if lacking := [name for name in names if name not in found]:

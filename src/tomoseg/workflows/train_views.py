@@ -266,7 +266,8 @@ def _weighed(data: Preprocessed, output: Path, config: TrainConfig, told: Listen
         return Fusion((), ()), None
     models = [load_model(output / view) for view in config.views]
     compute = Compute(engine="torch", device=config.device, precision=config.precision)
-    fused = weigh(models, data, compute=compute, on_case=partial(_say, told))
+    with told.waiting():  # nothing is written yet, and the same call weighs them again
+        fused = weigh(models, data, compute=compute, on_case=partial(_say, told))
     values = [value for value in fused.dice.values() if np.isfinite(value)]
     mean = float(np.mean(values)) if values else None
     fused.fusion.provenance["validation_dice"] = mean

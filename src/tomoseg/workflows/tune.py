@@ -43,7 +43,7 @@ def tune(
     split: str = "auto",
     compute: Compute = AUTO,
     on_case: Callable[[int, int], None] = lambda done, total: None,
-    on_structure: Callable[[str], None] = lambda name: None,
+    on_structure: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> tuple[Tuned, list[Choice]]:
     """Try smoothing, thresholds and steps on a split, and write those that help, and temperatures, to the model folder.
 
@@ -59,7 +59,8 @@ def tune(
             each with the network that it was held out of, else the validation split.
         compute: The engine, device and precision that run the network.
         on_case: Called with the number of cases done and the total number of cases, over all smoothings.
-        on_structure: Called with the name of each structure before its candidates are tried, for each smoothing.
+        on_structure: Called before the candidates of each structure are tried, for each smoothing, with its name, the
+            number of structures done and their total number.
 
     Returns:
         The new tuning, and its gain for each structure that occurs.
@@ -84,10 +85,10 @@ def tune(
 
     def choices_at(smoothing: float) -> list[Choice]:
         samples = _samples(found, smoothing, None if smoothing else counts, lambda: on_case(next(done), total))
-        return [chosen(name, samples[name]) for name in enough]
+        return [chosen(number, name, samples[name]) for number, name in enumerate(enough)]
 
-    def chosen(name: str, samples: list[Sample]) -> Choice:
-        on_structure(name)
+    def chosen(number: int, name: str, samples: list[Sample]) -> Choice:
+        on_structure(name, number, len(enough))
         return choose(Scores(name, samples))
 
     smoothing, choices = _best({smoothing: choices_at(smoothing) for smoothing in smoothings})

@@ -177,7 +177,7 @@ def test_dicom_is_known_by_looking(series, tmp_path):
     assert look(series / "000.dcm").is_dicom
     assert not look(tmp_path / "notes" / "a.dcm").is_dicom
     assert not look(tmp_path / "gone").is_dicom
-    with pytest.raises(InputError, match=r"notes: expected a folder with one scan, got none in it; check the path"):
+    with pytest.raises(InputError, match=r"notes: expected a folder with one scan, got none; check the path"):
         look(tmp_path / "notes")
 
 

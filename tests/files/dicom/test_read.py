@@ -99,7 +99,7 @@ class TestOneSeries:
             read_scan(save(slices, tmp_path))
 
     def test_an_empty_folder_is_refused(self, tmp_path):
-        with pytest.raises(InputError, match=r"expected a folder with one scan, got none in it; check the path"):
+        with pytest.raises(InputError, match=r"expected a folder with one scan, got none; check the path"):
             read_scan(tmp_path)
 
 
