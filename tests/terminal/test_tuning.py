@@ -79,7 +79,7 @@ def test_after_the_cases_it_counts_the_structures_that_it_chooses_for():
     screens = ["\n".join(line.rstrip() for line in lines if line) for lines in stood]
     cases = r"tune +━+ 1 of 1 cases +0:00:0\d"
     assert any(re.fullmatch(cases + r"\nchoose ━+ 0 of 3 structures 0:00:0\d liver", one) for one in screens)
-    third = r"\nchoose ━+ 2 of 3 structures 0:00:0\d(, 0:00:0\d left)? aorta"
+    third = r"\nchoose .* 2 of 3 structures 0:00:0\d(, 0:00:0\d left)? aorta"
     assert any(re.fullmatch(cases + third, one) for one in screens)
-    assert any(re.fullmatch(r"tune +━+ 1 of 2 cases +0:00:0\d", one) for one in screens)  # the next smoothing
+    assert any(re.fullmatch(r"tune .* 1 of 2 cases +0:00:0\d", one) for one in screens)  # the next smoothing
     assert screens[-1] == ""
