@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, PreprocessConfig, TrainConfig
+from common import PRESET
+
+from tomoseg.config import PREPROCESS_PRESETS, PreprocessConfig, TrainConfig
 from tomoseg.settings import merged, validate_config
 
 Values = dict[str, Any]
@@ -112,6 +114,8 @@ THIRD: Values = {"augmentation": {"move_probability": 0.33}}
 UNMOVED: Values = {"augmentation": {"move_probability": 0.0}}
 BLOCKS: Values = {"network": {"dims": 3, "tile": [48, 64, 16]}, "batch_size": 2, "sampling": {"slices_per_case": 2}}
 
+MUON: Values = {"optimizer": {"kind": "muon"}}
+
 PLAIN = "2D U-Net"
 SEEDS = {
     **{f"{PLAIN}, seed {seed}" if seed else PLAIN: Row({"seed": seed}) for seed in range(5)},
@@ -197,6 +201,7 @@ STRATEGIES = Table(
             "adversarial fgsm": Row({"adversarial": {"kind": "fgsm"}}),
             "adversarial vat": Row({"adversarial": {"kind": "vat"}}),
             "discriminator": Row({"adversarial": {"kind": "discriminator"}}),
+            **{f"muon{f', seed {seed}' if seed else ''}": Row(MUON | {"seed": seed}) for seed in range(3)},
             "a third of slices moved": Row(THIRD),
             "no spatial augmentation": Row(UNMOVED),
             "no HU augmentation": Row({"augmentation": {"hu_scale": 0, "hu_shift": 0, "noise_hu": 0}}),
@@ -262,6 +267,7 @@ ON_PHANTOMS = Table(
         "phantoms 2.5D, 5 slices": Row({"network": {"slices": 5}}),
         "phantoms residual, deep supervision": Row({"network": {"residual": True}, "loss": {"deep_supervision": 2}}),
         "phantoms 2.5D, residual, deep supervision": Row(COMBINED),
+        "phantoms 2.5D, residual, deep supervision, muon": Row(merged(COMBINED, MUON)),
         "phantoms 3D": Row(
             {"network": {"dims": 3, "tile": [64, 64, 16]}, "batch_size": 2, "sampling": {"slices_per_case": 4}}
         ),
@@ -323,7 +329,7 @@ def settings_of(row: str, slices: int | None = None) -> tuple[TrainConfig, Data,
         slices: Budget that overrides its table's.
     """
     table = table_of(row)
-    values = merged(merged(TRAIN_PRESETS["default"].model_dump(), table.base), table.rows[row].changes)
+    values = merged(merged(PRESET.model_dump(), table.base), table.rows[row].changes)
     config = validate_config(TrainConfig, values, row)
     name = table.rows[row].data or table.data
     if table.minutes:

@@ -17,13 +17,16 @@ import numpy as np
 import psutil
 import torch
 
-from tomoseg.config import GridConfig, NetworkConfig
+from tomoseg.config import TRAIN_PRESETS, GridConfig, NetworkConfig, OptimizerConfig, TrainConfig
 from tomoseg.files.nifti import read_ct, write_nifti
 from tomoseg.grid import Placement, to_grid
 from tomoseg.labels import LabelSet
 from tomoseg.models.folder import Model, ModelRecord, save_model
 from tomoseg.phantom import Phantom, make_phantom, write_phantom
 from tomoseg.volume import SourceGrid
+
+PRESET: TrainConfig = TRAIN_PRESETS["default"].model_copy(update={"optimizer": OptimizerConfig(kind="adamw")})
+"""The preset `default` with the optimiser that it had when most rows of the notebook were measured."""
 
 SHAPE = (222, 166, 429)
 """Voxels of a large case of the public 117-structure dataset, at 1.5 mm."""

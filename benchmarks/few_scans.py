@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import machine
+from common import PRESET, machine
 
 from tomoseg import EvaluateOptions, PreprocessConfig, evaluate, preprocess, train_run
-from tomoseg.config import TRAIN_PRESETS, SamplingConfig, TrainConfig
+from tomoseg.config import SamplingConfig, TrainConfig
 from tomoseg.models.folder import ModelRecord
 from tomoseg.models.views import load_for_view
 from tomoseg.preprocessed.format import CASES, INDEX, DatasetIndex
@@ -79,7 +79,7 @@ def subset(whole: Path, folder: Path, patients: int, seed: int) -> Path:
 
 def settings(record: ModelRecord, seed: int, patients: int, start: Path | None) -> TrainConfig:
     """Return the default recipe with the model's network, validated at the end only, to save time for training."""
-    return TRAIN_PRESETS["default"].model_copy(
+    return PRESET.model_copy(
         update={
             "network": record.network,
             "windows_hu": record.windows_hu,

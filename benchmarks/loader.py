@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from common import machine
+from common import PRESET, machine
 from training import prepare
 
-from tomoseg.config import TRAIN_PRESETS, LossConfig, NetworkConfig, SamplingConfig
+from tomoseg.config import LossConfig, NetworkConfig, SamplingConfig
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.training.build import build_run
 from tomoseg.training.recipe import epoch_draws, take_step
@@ -39,7 +39,7 @@ def main() -> None:
     for workers in given.workers:
         sampling = SamplingConfig(slices_per_case=-(-given.batch * (given.steps + 1) // len(data.cases)))
         update = {"network": NetworkConfig(), "loss": LossConfig(), "batch_size": given.batch, "sampling": sampling}
-        config = TRAIN_PRESETS["default"].model_copy(update=update | {"workers": workers, "device": given.device})
+        config = PRESET.model_copy(update=update | {"workers": workers, "device": given.device})
         run = build_run(data, config)
         run.shared.train()
         alone, _ = timed(run, batches_of(run), given.steps, train=False)

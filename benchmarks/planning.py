@@ -127,7 +127,9 @@ def default(_name: str, _raw: Path, _minutes: float, _measures: bool) -> Setting
 
 def by_hand(name: str, _raw: Path, _minutes: float, _measures: bool) -> Settings:
     if name == "phantoms":
-        return PreprocessConfig(grid=demo.GRID), lambda data: demo.TRAINING
+        return PreprocessConfig(grid=demo.GRID), lambda data: demo.TRAINING.model_copy(
+            update={"views": (), "side_by_side": False}
+        )
     recipe = load_config(TRAIN_PRESETS["default"], RECIPES / "head-neck" / "train.yaml")
     return PreprocessConfig(grid=GridConfig(mode="native")), lambda data: recipe
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import machine
+from common import PRESET, machine
 
 from tomoseg import EvaluateOptions, evaluate, train_run
-from tomoseg.config import TRAIN_PRESETS, AugmentationConfig, GridConfig, NetworkConfig, SamplingConfig, TrainConfig
+from tomoseg.config import AugmentationConfig, GridConfig, NetworkConfig, SamplingConfig, TrainConfig
 from tomoseg.labels import counterpart
 from tomoseg.masks import structure_mask
 from tomoseg.preprocessed.format import CASES, INDEX, DatasetIndex
@@ -106,7 +106,7 @@ def settings(given: argparse.Namespace, way: dict[str, float | bool], seed: int)
     """Return the default recipe with a small network, validated at the end only."""
     network = NetworkConfig(channels=tuple(given.channels), slices=3, residual=True, position=bool(way["position"]))
     jitter = float(way.get("position_mm", AugmentationConfig().position_mm))
-    return TRAIN_PRESETS["default"].model_copy(
+    return PRESET.model_copy(
         update={
             "network": network,
             "augmentation": AugmentationConfig(position_mm=jitter),

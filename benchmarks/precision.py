@@ -17,9 +17,9 @@ from functools import partial
 
 import numpy as np
 import torch
-from common import machine, median_ms
+from common import PRESET, machine, median_ms
 
-from tomoseg.config import TRAIN_PRESETS, GridConfig
+from tomoseg.config import GridConfig
 from tomoseg.inference.choose import choose_engine
 from tomoseg.inference.device import autocast_dtype
 from tomoseg.inference.fastest import LEAST_GAIN
@@ -39,7 +39,7 @@ def main() -> None:
     if given.threads:
         torch.set_num_threads(given.threads)
     print(machine(), f"{torch.get_num_threads()} threads")
-    preset = TRAIN_PRESETS["default"]
+    preset = PRESET
     grid = GridConfig(mode="native", crop="none")
     record = ModelRecord(LabelSet.total(), preset.network, grid, preset.windows_hu)
     model = Model(record, record.build())

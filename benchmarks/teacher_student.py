@@ -18,10 +18,10 @@ import time
 from pathlib import Path
 
 import torch
-from common import machine
+from common import PRESET, machine
 
 from tomoseg import EvaluateOptions, PredictOptions, PreprocessConfig, evaluate, predict, preprocess, train_run
-from tomoseg.config import TRAIN_PRESETS, GridConfig, NetworkConfig, SamplingConfig, TrainConfig
+from tomoseg.config import GridConfig, NetworkConfig, SamplingConfig, TrainConfig
 from tomoseg.models.folder import count_parameters, load_model
 
 GRID = GridConfig(mode="spacing", spacing_mm=4.0, slice_spacing_mm=4.0)
@@ -82,7 +82,7 @@ def linked(source: Path, folder: Path, count: int, only: str | None = None) -> P
 
 def settings(steps: int) -> TrainConfig:
     """Return the default recipe with a narrow network, validated at the end only."""
-    return TRAIN_PRESETS["default"].model_copy(
+    return PRESET.model_copy(
         update={
             "network": STUDENT,
             "steps": steps,

@@ -24,12 +24,11 @@ from unittest import mock
 
 import psutil
 import torch
-from common import machine, write_real_size_cases
+from common import PRESET, machine, write_real_size_cases
 from torch import nn
 
 from tomoseg.config import (
     PREPROCESS_PRESETS,
-    TRAIN_PRESETS,
     AugmentationConfig,
     LossConfig,
     NetworkConfig,
@@ -113,7 +112,7 @@ def prepare(folder: Path) -> None:
 def measured(given: argparse.Namespace, way: str) -> dict[str, Any]:
     """Return seconds per step, seconds of the loss in it, and memory."""
     data = Preprocessed(given.folder / ("guide_grid_few" if "structures" in way else "guide_grid"))
-    config = TRAIN_PRESETS["default"].model_copy(
+    config = PRESET.model_copy(
         update={
             "network": NetworkConfig(),
             "loss": LossConfig(),

@@ -1,7 +1,7 @@
 """Gain from other views: single views, their fusions and a 3D network, on the same patients.
 
     .venv/bin/python benchmarks/views.py OPENKBP --work DIR [--sets openkbp phantoms] [--rows axial "axial coronal" ...]
-        [--steps N] [--seed 0]
+        [--steps N] [--seed 0] [--optimizer muon]
 
 Each view's network takes the same steps; `axial coronal` is the fusion of the two networks of those rows, so that with
 half the steps it costs what a single view costs. `3D` takes as much processor time as the axial row. How much each view
@@ -20,10 +20,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import machine
+from common import PRESET, machine
 
 from tomoseg import EvaluateOptions, PreprocessConfig, evaluate, preprocess, train_run
-from tomoseg.config import TRAIN_PRESETS, GridConfig, TrainConfig
+from tomoseg.config import GridConfig, TrainConfig
 from tomoseg.labels import LabelSet
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.preprocessed.turn import turn
@@ -70,18 +70,22 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--optimizer", default="adamw", choices=("adamw", "muon"))
     given = parser.parse_args()
     print(machine())
+    chosen = {"seed": given.seed, "optimizer": {"kind": given.optimizer}}
+    suffix = "" if given.optimizer == "adamw" else f", {given.optimizer}"
     for name in given.sets:
         work = given.work / name
         data = data_of(name, given.openkbp, work)
         steps = given.steps or STEPS[name]
         for row in given.rows:
-            done = work / f"{row}, {steps} steps, seed {given.seed}"
+            done = work / f"{row}, {steps} steps, seed {given.seed}{suffix}"
             if not (done / "row.json").is_file():
-                measured = measure(name, row, data, done, steps, given.seed)
+                measured = measure(name, row, data, done, steps, chosen)
                 (done / "row.json").write_text(
-                    json.dumps({"set": name, "row": row, "steps": steps, **measured}), encoding="utf-8"
+                    json.dumps({"set": name, "row": row, "optimizer": given.optimizer, "steps": steps, **measured}),
+                    encoding="utf-8",
                 )
                 print(f"{name}, {row}: {measured['dice']:.4f}", flush=True)
     table(given.work)
@@ -105,25 +109,32 @@ def data_of(name: str, openkbp: Path, work: Path) -> Path:
     return data
 
 
-def settings(name: str, seed: int, changes: dict[str, Any] | None = None) -> TrainConfig:
+def settings(name: str, chosen: dict[str, Any], changes: dict[str, Any]) -> TrainConfig:
     """Return the settings of the ablation's best row or of the demo, validated at the end only."""
-    base = demo.TRAINING.model_dump() if name == "phantoms" else merged(TRAIN_PRESETS["default"].model_dump(), OPENKBP)
-    own = {"minutes": None, "validate_every": 100_000, "workers": 0, "seed": seed, "export": False}
-    return validate_config(TrainConfig, merged(merged(base, own), changes or {}), "benchmarks")
+    base = demo.TRAINING.model_dump() if name == "phantoms" else merged(PRESET.model_dump(), OPENKBP)
+    own = {
+        "minutes": None,
+        "validate_every": 100_000,
+        "workers": 0,
+        "export": False,
+        "views": (),
+        "side_by_side": False,
+    }
+    return validate_config(TrainConfig, merged(merged(base, own | chosen), changes), "benchmarks")
 
 
-def measure(name: str, row: str, data: Path, done: Path, steps: int, seed: int) -> dict[str, Any]:
+def measure(name: str, row: str, data: Path, done: Path, steps: int, chosen: dict[str, Any]) -> dict[str, Any]:
     """Train a row, or fuse networks of other rows, and score it."""
     began = time.process_time()
     model = done / "run"
     if row == "3D":
-        train_blocks(name, data, done, seed)
+        train_blocks(name, data, done, chosen)
     elif row in SINGLE:
-        finish(seen(data, row), model, settings(name, seed, {"steps": steps}))
+        finish(seen(data, row), model, settings(name, chosen, {"steps": steps}))
     elif row in AFTER:
         view, other = AFTER[row]
         start = {"steps": steps, "warm_start": row_folder(done, row, other) / "run"}
-        finish(seen(data, view), model, settings(name, seed, start))
+        finish(seen(data, view), model, settings(name, chosen, start))
     else:
         shutil.rmtree(model, ignore_errors=True)
         parts = TOGETHER_AFTER.get(row) or row.split()
@@ -145,18 +156,18 @@ def seen(data: Path, view: str) -> Path:
     return data.parent / view
 
 
-def train_blocks(name: str, data: Path, done: Path, seed: int) -> None:
+def train_blocks(name: str, data: Path, done: Path, chosen: dict[str, Any]) -> None:
     """Train a 3D network, for as many steps as take the axial row's processor time."""
     axial = json.loads((row_folder(done, "3D", "axial") / "row.json").read_text(encoding="utf-8"))
     short, long = TIMED_STEPS
     taken = {}
     for steps in TIMED_STEPS:  # the difference is that of steps alone, without start and validation
         began = time.process_time()
-        finish(data, done / f"timed {steps}", settings(name, seed, {**BLOCKS[name], "steps": steps}))
+        finish(data, done / f"timed {steps}", settings(name, chosen, {**BLOCKS[name], "steps": steps}))
         taken[steps] = time.process_time() - began
     a_step = (taken[long] - taken[short]) / (long - short)
     steps = max(long, short + round((axial["cpu_s"] - taken[short]) / a_step))
-    finish(data, done / "run", settings(name, seed, {**BLOCKS[name], "steps": steps}))
+    finish(data, done / "run", settings(name, chosen, {**BLOCKS[name], "steps": steps}))
 
 
 def finish(data: Path, run: Path, config: TrainConfig) -> None:
@@ -182,7 +193,7 @@ def table(work: Path) -> None:
         for row in sorted(of_set, key=lambda row: (row["steps"], ROWS.index(row["row"]))):
             values = [group_mean(row["structures"], head, known) for head in heads]
             cells = [
-                row["row"],
+                row["row"] + (f", {row['optimizer']}" if row.get("optimizer", "adamw") != "adamw" else ""),
                 row["steps"],
                 f"{row['dice']:.3f}",
                 *(f"{value:.3f}" for value in values),

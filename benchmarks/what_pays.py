@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import machine
+from common import PRESET, machine
 from real_ct import scored
 
 from tomoseg.bodies import BodyConfig
-from tomoseg.config import TRAIN_PRESETS, GridConfig, TrainConfig
+from tomoseg.config import GridConfig, TrainConfig
 from tomoseg.inference.segment import open_predictor
 from tomoseg.options import EvaluateOptions
 from tomoseg.workflows.evaluate import evaluate
@@ -151,7 +151,7 @@ def sources(row: Row, anatomy: Path) -> tuple[BodySource, ...]:
 
 def settings(steps: int, seed: int, views: tuple[str, ...]) -> TrainConfig:
     """Return the demo's recipe."""
-    preset = TRAIN_PRESETS["default"]
+    preset = PRESET
     return TrainConfig.model_validate(
         preset.model_dump()
         | {

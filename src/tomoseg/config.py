@@ -76,19 +76,20 @@ class PreprocessConfig(Config):
 class OptimizerConfig(Config):
     """The optimiser."""
 
-    kind: Literal["adam", "adamw", "sgd"] = "adamw"
-    """`adam` adds weight decay to the gradient; `adamw` decouples it and applies it to the weights; `sgd` uses Nesterov
-    `momentum`."""
+    kind: Literal["muon", "adam", "adamw", "sgd"] = "muon"
+    """`muon` equalises the singular values of each step of a convolution kernel, so that rare directions are learned as
+    fast as common ones; all other parameters take the steps of `adamw`. `adam` adds weight decay to the gradient;
+    `adamw` decouples it and applies it to the weights; `sgd` uses Nesterov `momentum`."""
     learning_rate: float = Field(2e-3, gt=0)
     """Peak learning rate."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Decay rates of the running averages of the gradient and of its square (adam, adamw)."""
+    """Decay rates of the running averages of the gradient and of its square (muon, adam, adamw)."""
     eps: float = Field(1e-8, gt=0)
-    """Term added to the denominator for numerical stability (adam, adamw)."""
+    """Term added to the denominator for numerical stability (muon, adam, adamw)."""
     weight_decay: float = Field(1e-2, ge=0)
     """Weight decay coefficient."""
     momentum: float = Field(0.9, ge=0, lt=1)
-    """Nesterov momentum coefficient (sgd)."""
+    """Nesterov momentum coefficient (muon, sgd)."""
     clip_norm: float | None = Field(1.0, gt=0)
     """Maximum norm to which gradients are clipped; `null` turns clipping off."""
 

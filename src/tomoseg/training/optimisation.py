@@ -9,10 +9,13 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from tomoseg.config import OptimizerConfig, ScheduleConfig
+from tomoseg.training.muon import Muon
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig) -> Optimizer:
     """Build the optimiser that the settings name."""
+    if config.kind == "muon":
+        return Muon(parameters, config)
     if config.kind == "sgd":
         return SGD(
             parameters,
