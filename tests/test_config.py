@@ -95,7 +95,7 @@ def test_no_file_and_an_empty_file_are_the_preset(file):
         ("optimizer:\n  learning_rate: 0", "optimizer.learning_rate: .*greater than 0, got 0"),
         ("optimizer:\n  learning_rate: .nan", "optimizer.learning_rate: .*finite number, got nan"),
         ("optimizer:\n  learning_rate: .inf", "optimizer.learning_rate: .*finite number, got inf"),
-        ("optimizer:\n  kind: adma", r"optimizer.kind: .*3 known names, got 'adma'; did you mean 'adam'\?$"),
+        ("optimizer:\n  kind: adma", r"optimizer.kind: .*4 known names, got 'adma'; did you mean 'adam'\?$"),
         ("network:\n  kind: swim_unetr", r"network.kind: .*, got 'swim_unetr'; did you mean 'swin_unetr'\?$"),
         ("loss:\n  kind: tverski", r"loss.kind: .*, got 'tverski'; did you mean 'tversky'\?$"),
         ("network:\n  dims: 4", "network.dims: .*2 or 3, got 4; correct the value$"),

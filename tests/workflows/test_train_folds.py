@@ -32,7 +32,7 @@ FOLDS = {
     "folds": 2,
     "epochs": 2,
     "sampling": SamplingConfig(slices_per_case=8),
-    "optimizer": OptimizerConfig(learning_rate=3e-2),
+    "optimizer": OptimizerConfig(kind="adamw", learning_rate=3e-2),
 }
 """Eight steps a fold, of two epochs."""
 

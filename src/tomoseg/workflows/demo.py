@@ -54,7 +54,7 @@ TRAINING: TrainConfig = TRAIN_PRESETS["default"].model_copy(
         "loss": TRAIN_PRESETS["default"].loss.model_copy(update={"emphasis_power": 0.25}),
         "views": ("axial", "coronal"),
         "side_by_side": True,
-        "minutes": 4.2,
+        "minutes": 3.8,
         "batch_size": 4,
         "sampling": SamplingConfig(slices_per_case=50),
         "validate_every": 4,
