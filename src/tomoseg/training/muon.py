@@ -107,7 +107,14 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     wide = matrix.shape[0] <= matrix.shape[1]
     x = matrix if wide else matrix.T
     x = x / x.norm().clamp_min(1e-7)
-    for _ in range(ITERATIONS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    gram = x @ x.T  # all that follows is a polynomial of it, so that the longer edge is met only twice
+    total = None
+    for iteration in range(ITERATIONS):
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        total = factor if total is None else total @ factor
+        if iteration < ITERATIONS - 1:
+            gram = factor @ gram @ factor
+    assert total is not None
+    x = total @ x
     return x if wide else x.T
