@@ -246,6 +246,14 @@ def test_settings_that_the_dataset_does_not_allow_leave_no_run(dataset, tmp_path
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.parametrize("kind", [{}, {"folds": 2}, {"views": ("axial", "coronal")}])
+def test_a_dataset_is_no_run_folder(dataset, kind):
+    before = sorted(dataset.rglob("*"))
+    with pytest.raises(TrainingError, match="expected a run folder, got a preprocessed dataset; choose another"):
+        train_run(dataset, dataset, make_config(**kind))
+    assert sorted(dataset.rglob("*")) == before
+
+
 def test_other_runs_and_datasets_are_refused(dataset, run, tmp_path):
     single = tmp_path / "single"
     train_run(dataset, single, make_config(epochs=1))

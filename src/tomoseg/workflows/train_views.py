@@ -23,6 +23,7 @@ from tomoseg.files.outputs import begin_folder
 from tomoseg.models.folder import VIEWS, load_model
 from tomoseg.models.views import Fusion, save_fusion
 from tomoseg.options import Compute
+from tomoseg.preprocessed.format import INDEX
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.preprocessed.turn import turn
 from tomoseg.settings import load_config
@@ -52,8 +53,10 @@ def check_run(output: Path, config: TrainConfig) -> None:
         ConfigError: If the settings of views do not go together.
         ModelError: If the folder's record of folds cannot be read.
         OutputError: If a folder or a file cannot be made.
-        TrainingError: If it holds another kind of run.
+        TrainingError: If it holds another kind of run, or a preprocessed dataset.
     """
+    if (output / INDEX).is_file():
+        raise TrainingError(f"{output}: expected a run folder, got a preprocessed dataset; choose another folder")
     if config.side_by_side and not config.views:
         raise ConfigError("expected views to train side by side, got none; name them with --views")
     if config.views:
