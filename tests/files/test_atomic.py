@@ -124,6 +124,22 @@ def test_a_folder_that_another_process_made_in_the_last_moment_is_written_into(t
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_what_is_written_into_a_folder_aside_is_flushed_once_with_it(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flushed.append(Path(f"/proc/self/fd/{handle}").readlink()))
+    with whole_folder(tmp_path / "case") as aside:
+        for name in ("ct", "masks/liver", "masks/spleen"):
+            with whole_file(aside / name) as file:
+                file.write_text(name)
+        assert flushed == []
+    inside = [path.relative_to(aside) for path in flushed[:5]]
+    assert sorted(map(str, inside)) == [".", "ct", "masks", "masks/liver", "masks/spleen"]
+    assert flushed[5:] == [tmp_path]
+    with whole_file(tmp_path / "alone") as file:
+        pass
+    assert flushed[6:] == [file, tmp_path]
+
+
 def test_an_error_leaves_no_folder(tmp_path):
     def interrupted(target: Path):
         with whole_folder(target) as aside:

@@ -50,6 +50,17 @@ def test_structures_of_too_few_patients_are_named(capsys):
     ) in capsys.readouterr().out
 
 
+def test_structures_that_share_a_threshold_are_named(capsys):
+    chosen_on = {"dice_before": 0.7, "dice_after": 0.75, "dice_on_others": 0.7, "left": {}, "together": {"heart": 2}}
+    show_choices(Tuned("0" * 64, chosen_on=chosen_on), [Choice("heart", 0.6, 0.65, 0.2, (), 2, 0.6)])
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        "Fewer than 5 patients show these structures, so one threshold was chosen for all of them together: heart (2). "
+        "Smoothing"
+    ) in told
+    assert "Left as they were" not in told
+
+
 def test_structures_that_are_decided_alike_are_told_in_one_line(capsys):
     names = [f"rib_left_{n}" for n in range(1, 13)]
     tuned = Tuned("a", 0.0, {**dict.fromkeys(names, 0.25), "liver": 0.3}, {}, {})

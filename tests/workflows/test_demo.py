@@ -39,7 +39,9 @@ def test_a_demo_that_is_stopped_ends_there(tmp_path, monkeypatch):
     assert [line.split()[0] for line in said] == ["Generating", "Preprocessing", "Training"]
 
 
-@pytest.mark.parametrize("stage", ["make_dataset", "preprocess", "evaluate", "score_baselines", "show_packaged"])
+@pytest.mark.parametrize(
+    "stage", ["make_dataset", "preprocess", "tune", "evaluate", "score_baselines", "show_packaged"]
+)
 def test_ctrl_c_in_each_stage_ends_it_at_once(tmp_path, monkeypatch, stage):
     done = []
 
@@ -52,7 +54,7 @@ def test_ctrl_c_in_each_stage_ends_it_at_once(tmp_path, monkeypatch, stage):
 
         return stand_in
 
-    stages = ["make_dataset", "preprocess", "evaluate", "score_baselines", "_draw", "show_packaged"]
+    stages = ["make_dataset", "preprocess", "tune", "evaluate", "score_baselines", "_draw", "show_packaged"]
     for name in stages:
         monkeypatch.setattr(demo_module, name, ran(name))
     monkeypatch.setattr(demo_module, "Preprocessed", lambda folder: None)

@@ -18,6 +18,7 @@ from tomoseg.inference.predictor import Predictor
 from tomoseg.inference.score_cases import score_cases
 from tomoseg.inference.segment import open_predictor, segment
 from tomoseg.masks import BoxedMask, structure_mask
+from tomoseg.models.calibrated import CALIBRATED
 from tomoseg.models.folder import load_model
 from tomoseg.models.tuned import TUNED, Tuned, load_tuned, save_tuned
 from tomoseg.nnunet import TaskRules
@@ -27,6 +28,7 @@ from tomoseg.postprocess.steps import PostprocessStep
 from tomoseg.preprocessed.read import Preprocessed
 from tomoseg.volume import SourceGrid, Volume
 from tomoseg.workflows import choosing
+from tomoseg.workflows import tune as tuning
 from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.import_model import Known, import_model
 from tomoseg.workflows.predict import predict
@@ -245,7 +247,8 @@ def test_a_split_of_too_few_patients_is_refused_before_the_search(annotated, mos
     )
     with pytest.raises(
         DatasetError,
-        match=f"split 'validation': expected a structure in 5 patients or more, got at most {most}; add",
+        match=f"split 'validation': expected a structure in 5 patients or more, got at most {most}, or 20 masks of two "
+        f"patients or more to choose one threshold for all structures, got {3 * most} of {most}; add cases",
     ):
         tune(model, data.folder, compute=CPU, on_case=lambda done, total: pytest.fail("it searched"))
     assert not (model / TUNED).exists()
@@ -287,6 +290,30 @@ def test_a_structure_of_too_few_patients_is_left_as_it_is(tmp_path):
     assert "cube" not in tuned.thresholds | tuned.steps
     assert (tuned.smoothing, told[-1]) == (0.0, (5, 5))  # it would change the cube as well
     assert tuned.chosen_on["dice_after"] == pytest.approx(np.mean([choice.after for choice in choices]))
+
+
+def test_structures_of_few_patients_share_a_threshold(tmp_path, monkeypatch):
+    """Three patients, and a network that is sure of too little; predict then decides by what was chosen."""
+    monkeypatch.setattr(tuning, "LEAST_MASKS", 9)
+    splits = {"t": "train"} | dict.fromkeys("vwx", "validation")
+    for seed, (name, split) in enumerate(splits.items()):
+        hu, masks = make_scan(seed)
+        noisy = hu + np.random.default_rng(seed).normal(0, 30, hu.shape).astype(np.int16)
+        add_case(tmp_path / "data", name, noisy, masks, native=split != "train")
+    data = finish(tmp_path / "data", splits)
+    model = make_model(tmp_path / "model", gain=4.0, doubt=1.0)
+    tuned, choices = tune(model, data.folder, compute=CPU)
+    assert len({choice.threshold for choice in choices}) == 1
+    assert tuned.thresholds == dict.fromkeys(["ball", "cube", "both"], choices[0].threshold)
+    assert choices[0].threshold < 0.5
+    assert (tuned.smoothing, tuned.steps) == (0.0, {})
+    assert tuned.chosen_on["together"] == {"ball": 3, "cube": 3, "both": 3}
+    assert tuned.chosen_on["left"] == {}
+    assert tuned.chosen_on["dice_on_others"] > tuned.chosen_on["dice_before"] + 0.05
+    found = evaluate(model, data.folder, options=AS_TUNED, compute=CPU)
+    expected = {choice.structure: choice.after for choice in choices}
+    assert {row.structure: row.dice for row in found.summary.structures} == pytest.approx(expected, abs=0.01)
+    assert not (model / CALIBRATED).exists()  # temperatures take five patients
 
 
 def test_a_record_says_what_the_model_was_tuned_on(model, tmp_path):

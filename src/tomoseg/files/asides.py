@@ -103,9 +103,14 @@ _tidied: set[Path] = set()
 
 
 def _tidy(folder: Path) -> None:
-    if folder not in _tidied and not any(map(_becomes, folder.parts)):
+    if folder not in _tidied and not in_aside(folder):
         _tidied.add(folder)
         remove_left_overs(folder)
+
+
+def in_aside(folder: Path) -> bool:
+    """Whether a folder is a temporary one, or lies in one."""
+    return any(map(_becomes, folder.absolute().parts))
 
 
 @contextlib.contextmanager

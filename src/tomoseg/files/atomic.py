@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from tomoseg.errors import OutputError
-from tomoseg.files.asides import made_aside, put_in_place, remove_any
+from tomoseg.files.asides import in_aside, made_aside, put_in_place, remove_any
 from tomoseg.files.stores.addresses import in_urls
 from tomoseg.files.stores.upload import remove_objects, upload
 
@@ -91,11 +91,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with made_aside(path, Path.touch) as aside:
             yield aside
-            _flush(aside)
+            flushed_later = in_aside(path.parent)  # with the folder that is being written
+            if not flushed_later:
+                _flush(aside)
             _check()
             upload({path: aside})
             aside.replace(path)
-            _flush_folder(path.parent)
+            if not flushed_later:
+                _flush_folder(path.parent)
 
 
 def write_whole_text(path: Path, text: str) -> None:

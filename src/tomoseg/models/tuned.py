@@ -17,7 +17,7 @@ from tomoseg.postprocess.steps import steps_of
 TUNED = "tuned.json"
 
 LEAST_PATIENTS = 5
-"""Patients that must show a structure for it to be tuned; gains on fewer do not carry over to others."""
+"""Patients that must show a structure for choices of its own; gains on fewer do not carry over to others."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Tuned:
         thresholds: Thresholds of structures that are not decided at 0.5.
         steps: Postprocessing of each structure's mask, as text.
         chosen_on: The dataset, split and cases; the Dice before and after, and on held-out patients; decisions
-            dropped for no gain there; the number of patients of structures with too few to be tuned.
+            dropped for no gain there; the number of patients of structures with too few for choices of their own.
     """
 
     weights_sha256: str

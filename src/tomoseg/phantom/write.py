@@ -13,7 +13,7 @@ from jaxtyping import Int16, UInt8
 
 from tomoseg.errors import InputError
 from tomoseg.files.atomic import whole_folder
-from tomoseg.files.nifti import write_bit, write_nifti
+from tomoseg.files.nifti import used_bits, write_bit, write_nifti
 from tomoseg.interrupts import interrupts_blocked
 from tomoseg.labels import LabelSet
 from tomoseg.masks import byte_of
@@ -52,9 +52,10 @@ def write_case(
     """
     segmentations = case_folder / "segmentations"
     segmentations.mkdir(parents=True, exist_ok=True)
+    used = [used_bits(plane, grid) for plane in packed]
     for channel, name in enumerate(labels.names):
         plane, bit = byte_of(channel)
-        write_bit(segmentations / f"{name}.nii.gz", packed[plane], bit, grid)
+        write_bit(segmentations / f"{name}.nii.gz", packed[plane], bit, grid, used[plane])
     write_nifti(case_folder / "ct.nii.gz", hu, grid)
 
 

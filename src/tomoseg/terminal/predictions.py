@@ -70,7 +70,7 @@ def _tuned(record: Mapping[str, Any]) -> str:
         return ""
     cases = record["tuned"]["cases"]
     chosen = "" if cases is None else say_many(cases, " on 1 case", " on {count} cases")
-    few = cases is not None and cases < LEAST_PATIENTS
+    few = cases is not None and cases < LEAST_PATIENTS and "gain" not in record["tuned"]
     anew, without = later(", too few: tune it again, or predict with --no-tuned"), later("; --no-tuned turns this off")
     gain = record["tuned"].get("gain")
     told = "" if gain is None else say(", {gain} Dice on patients it was not tuned on", gain=pointed(f"{gain:+.3f}"))

@@ -16,6 +16,19 @@ if TYPE_CHECKING:
     from tomoseg.workflows.choosing import Choice
 
 
+FEW = {
+    "together": later(
+        "Fewer than {least} patients show these structures, so one threshold was chosen for all of them together: "
+        "{structures}. Smoothing, which would change them too, was not tried."
+    ),
+    "left": later(
+        "Left as they were, since fewer than {least} patients show them: {structures}. Smoothing, which would change "
+        "them too, was not tried."
+    ),
+}
+"""What is said of structures of few patients, by their entry in the tuning's record."""
+
+
 @contextmanager
 def watch_tuning() -> Iterator[tuple[Callable[[int, int], None], Callable[[str, int, int], None]]]:
     """A row of the cases that are segmented, and below it, when they are, one of the structures that are chosen for.
@@ -53,14 +66,11 @@ def show_choices(tuned: Tuned, choices: Sequence[Choice]) -> None:
     refused = "; ".join(f"{one.structure} ({_refused(one)})" for one in choices if one.refused)
     if refused:
         out.print(say("Not used, since there was no gain on other patients: {choices}.", choices=refused))
-    left = tuned.chosen_on.get("left", {})
-    if left:
-        text = later(
-            "Left as they were, since fewer than {least} patients show them: {structures}. Smoothing, which would "
-            "change them too, was not tried."
-        )
-        names = ", ".join(f"{name} ({patients})" for name, patients in left.items())
-        out.print(say(text, least=LEAST_PATIENTS, structures=names))
+    for together, text in FEW.items():
+        few = tuned.chosen_on.get(together, {})
+        if few:
+            names = ", ".join(f"{name} ({patients})" for name, patients in few.items())
+            out.print(say(text, least=LEAST_PATIENTS, structures=names))
     before, after, others = (tuned.chosen_on[f"dice_{name}"] for name in ("before", "after", "on_others"))
     out.print(
         say(

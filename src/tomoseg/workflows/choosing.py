@@ -1,13 +1,13 @@
 """Choice of threshold and postprocessing steps for one structure, with its gain by cross-validation over patients.
 
 The choice is made on all patients. Its gain is measured on each group of patients with what the other groups choose; a
-choice without gain is not taken.
+choice without gain is not taken. Structures of few patients share one threshold, chosen in the same way.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from tomoseg.masks import BoxedMask
 from tomoseg.postprocess.step_kinds import Evidence
 from tomoseg.postprocess.steps import PostprocessStep, process, scan_steps
 
-THRESHOLDS = (0.5, 0.3, 0.4, 0.6, 0.7)
+THRESHOLDS = (0.5, 0.4, 0.3, 0.2, 0.6, 0.7)
 STEPS: tuple[tuple[PostprocessStep, ...], ...] = (
     (PostprocessStep("crf", 1.0), PostprocessStep("crf", 3.0)),
     (PostprocessStep("fill_holes"),),
@@ -115,10 +115,16 @@ class Scores:
 
     def groups(self) -> list[Bool[np.ndarray, "n"]]:
         """Return for each group of patients the mask of its cases; the grouping is deterministic."""
-        ranked = sorted({one.patient for one in self.samples}, key=lambda p: hashlib.sha256(p.encode()).digest())
-        group_of = {patient: number % GROUPS for number, patient in enumerate(ranked)}
-        numbers = np.array([group_of[sample.patient] for sample in self.samples])
-        return [numbers == number for number in np.unique(numbers)]
+        return [self.of_patients(group) for group in _groups({one.patient for one in self.samples})]
+
+    def of_patients(self, patients: set[str]) -> Bool[np.ndarray, "n"]:
+        """Return the mask of the cases of some patients."""
+        return np.array([sample.patient in patients for sample in self.samples])
+
+
+def _groups(patients: set[str]) -> list[set[str]]:
+    ranked = sorted(patients, key=lambda patient: hashlib.sha256(patient.encode()).digest())
+    return [set(ranked[number::GROUPS]) for number in range(min(GROUPS, len(ranked)))]
 
 
 def choose(scores: Scores) -> Choice:
@@ -141,6 +147,56 @@ def choose(scores: Scores) -> Choice:
         return Choice(scores.name, before, before, THRESHOLDS[0], (), cases, before, refused)
     after = float(scores.of(threshold, steps).mean())
     return Choice(scores.name, before, after, threshold, steps, cases, float(on_others.mean()))
+
+
+def choose_together(structures: Sequence[Scores]) -> list[Choice]:
+    """Choose one threshold for several structures, if it also helps patients it was not chosen on.
+
+    A structure's own threshold would be chance where few patients show it; of many structures together one is not.
+
+    Args:
+        structures: Scores of the structures, in two patients or more altogether; none gives none.
+
+    Returns:
+        The choice for each structure; a threshold of 0.5 if no other helps.
+    """
+    if not structures:
+        return []
+    patients = {sample.patient for scores in structures for sample in scores.samples}
+    threshold = _best_of_all(structures, patients)
+    on_others = _by_others(structures, patients)
+    before = [float(scores.of(THRESHOLDS[0]).mean()) for scores in structures]
+    if np.mean(on_others) <= np.mean(before):
+        threshold, on_others = THRESHOLDS[0], before
+    return [
+        Choice(one.name, plain, float(one.of(threshold).mean()), threshold, (), len(one.samples), others)
+        for one, plain, others in zip(structures, before, on_others, strict=True)
+    ]
+
+
+def _by_others(structures: Sequence[Scores], patients: set[str]) -> list[float]:
+    """Each structure's mean Dice over its cases, each at the threshold that the other patients choose."""
+    dice = [np.zeros(len(scores.samples)) for scores in structures]
+    for group in _groups(patients):
+        threshold = _best_of_all(structures, patients - group)
+        for scores, own in zip(structures, dice, strict=True):
+            here = scores.of_patients(group)
+            own[here] = scores.of(threshold)[here]
+    return [float(own.mean()) for own in dice]
+
+
+def _best_of_all(structures: Sequence[Scores], patients: set[str]) -> float:
+    """The threshold with the highest mean over structures of their mean over some patients, if it gains enough."""
+
+    def means(threshold: float) -> Iterator[float]:
+        for scores in structures:
+            here = scores.of_patients(patients)
+            if here.any():
+                yield float(scores.of(threshold)[here].mean())
+
+    dice = {threshold: float(np.mean(list(means(threshold)))) for threshold in THRESHOLDS}
+    best = max(dice, key=lambda threshold: dice[threshold])
+    return best if dice[best] > dice[THRESHOLDS[0]] + LEAST_GAIN else THRESHOLDS[0]
 
 
 def _best(scores: Scores, which: Bool[np.ndarray, "n"]) -> tuple[float, tuple[PostprocessStep, ...]]:

@@ -35,6 +35,7 @@ from tomoseg.language.words import later, pointed, say
 from tomoseg.options import DEFAULT_MODEL, EvaluateOptions, PredictOptions
 from tomoseg.pictures.preview import draw_preview
 from tomoseg.preprocessed.read import Preprocessed, PreprocessedCase
+from tomoseg.segmentation import boxed_masks
 from tomoseg.training.listener import Listener
 from tomoseg.workflows.evaluate import evaluate
 from tomoseg.workflows.panels import draw_panels
@@ -42,6 +43,7 @@ from tomoseg.workflows.phantom import make_dataset
 from tomoseg.workflows.predict import predict
 from tomoseg.workflows.preprocess import preprocess
 from tomoseg.workflows.train import train_run
+from tomoseg.workflows.tune import tune
 
 COUNTS = {"train": 24, "validation": 2, "test": 6}
 SPACING_MM = 3.0
@@ -114,7 +116,7 @@ class PackagedShown:
 
 
 def demo(folder: Path, seed: int, tell: Callable[[str], None], listener: Listener) -> DemoReport | None:
-    """Make phantoms, preprocess, train, evaluate, predict, draw; then show the packaged model on a synthetic body.
+    """Make phantoms, preprocess, train, tune, evaluate, predict, draw; then show the packaged model on another body.
 
     Args:
         folder: Output folder; existing results in it are kept.
@@ -158,12 +160,14 @@ def _prepare(folder: Path, seed: int, tell: Callable[[str], None], listener: Lis
 
 
 def _shown(folder: Path, seed: int, tell: Callable[[str], None], listener: Listener, began: float) -> DemoReport:
-    """Evaluate the trained network, predict, draw, and show the packaged model."""
+    """Tune the trained networks, evaluate them, predict, draw, and show the packaged model."""
+    tell(say("Choosing a threshold on {count} phantoms that were not trained on", count=COUNTS["validation"]))
+    tune(folder / "run", folder / "preprocessed", on_case=listener.on_count)
     tell(say("Scoring {count} phantoms that were not trained on", count=COUNTS["test"]))
     evaluation = evaluate(
         folder / "run",
         folder / "preprocessed",
-        EvaluateOptions(split="test", surfaces=False),
+        EvaluateOptions(split="test", surfaces=False, tuned=True),
         output=folder / "scores",
         on_case=listener.on_count,
     )
@@ -190,10 +194,12 @@ def show_packaged(picture: Path, seed: int) -> PackagedShown:
     found = segment(body.volume)
     seconds = time.monotonic() - began
     dice = []
-    for name in found.labels.names:
-        mask, there = found.mask(name), body.numbers == body.labels.channel(name) + 1
-        if there.any():
-            dice.append(2 * np.count_nonzero(mask & there) / (np.count_nonzero(mask) + np.count_nonzero(there)))
+    voxels = np.bincount(body.numbers.ravel("K"), minlength=len(body.labels) + 1)
+    for name, mask in zip(found.labels.names, boxed_masks(found.result), strict=True):
+        number = body.labels.channel(name) + 1
+        if voxels[number]:
+            shared = np.count_nonzero(body.numbers[mask.box][mask.inside] == number)
+            dice.append(2 * shared / (mask.voxels + voxels[number]))
     draw_preview(body.volume, found.result, picture, say("A synthetic body, segmented by {model}", model=DEFAULT_MODEL))
     return PackagedShown(int(np.count_nonzero(dice)), len(dice), float(np.mean(dice)), seconds, picture)
 

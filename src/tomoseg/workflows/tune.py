@@ -7,7 +7,7 @@ it was not made on (`choosing.py`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,13 @@ from tomoseg.options import AUTO, Compute, Request
 from tomoseg.postprocess.crf import UNCERTAIN
 from tomoseg.preprocessed.read import PreprocessedCase
 from tomoseg.workflows.calibrate import CountedCase, keep
-from tomoseg.workflows.choosing import LEAST_GAIN, THRESHOLDS, Choice, Sample, Scores, choose
+from tomoseg.workflows.choosing import LEAST_GAIN, THRESHOLDS, Choice, Sample, Scores, choose, choose_together
 from tomoseg.workflows.held_out import HeldOut, held_out
 
 SMOOTHINGS = (0.0, 0.5, 1.0)
+LEAST_MASKS = 20
+"""Minimum masks of which one threshold is chosen for several structures."""
+
 MARGIN_MM = 12.0
 """Margin in mm around a structure and its reference, as context for the steps."""
 
@@ -49,8 +52,9 @@ def tune(
 
     Of an imported model whose structures exclude one another no threshold is tried; one of parts, and one that is shown
     the box of a structure alone, have no temperatures.
-    A structure that fewer than `LEAST_PATIENTS` patients of the split show is left as it is. Smoothing is of a whole
-    model, so it is tried only where there is no such structure.
+    Structures that fewer than `LEAST_PATIENTS` patients of the split show share one threshold, if the split has
+    `LEAST_MASKS` masks of them, of two patients or more, and it helps patients that did not choose it; else they are
+    left as they are. Smoothing is of a whole model, so it is tried only where there is no such structure.
 
     Args:
         model: A model folder or a run folder.
@@ -68,7 +72,7 @@ def tune(
     Raises:
         ConfigError: If the split has no such name, or the dataset is not on the scans' own voxels, as an imported model
             needs it.
-        DatasetError: If the split holds no structure of enough patients, or the dataset does not fit the model.
+        DatasetError: If the split has too few patients, or the dataset does not fit the model.
         ModelError: If the model cannot be loaded, or is a packaged one.
         OutputError: If its folder cannot be written to.
     """
@@ -77,22 +81,24 @@ def tune(
     begin_folder(folder, (TUNED, CALIBRATED))
     found = held_out(model, preprocessed, split, compute)
     names, cases = found.model.record.labels.names, found.cases
-    few = _too_few(cases, names, f"{preprocessed}, split {found.split!r}")
-    enough = [name for name in names if name not in few]
-    smoothings = SMOOTHINGS[:1] if few else SMOOTHINGS
-    counts = LogitCounts(len(names)) if found.model.takes_temperatures else None
+    few = _few_of(cases, names, found.model.takes_thresholds)
+    few.check(len(names), f"{preprocessed}, split {found.split!r}")
+    enough = [name for name in names if name not in few.patients]
+    smoothings = SMOOTHINGS[:1] if few.patients else SMOOTHINGS
+    counts = LogitCounts(len(names)) if found.model.takes_temperatures and enough else None
     done, total = count(1), len(cases) * len(smoothings)
 
     def choices_at(smoothing: float) -> list[Choice]:
         samples = _samples(found, smoothing, None if smoothing else counts, lambda: on_case(next(done), total))
-        return [chosen(number, name, samples[name]) for number, name in enumerate(enough)]
+        own = [chosen(number, name, samples[name]) for number, name in enumerate(enough)]
+        return own + choose_together([Scores(name, samples[name]) for name in few.sharing])
 
     def chosen(number: int, name: str, samples: list[Sample]) -> Choice:
         on_structure(name, number, len(enough))
         return choose(Scores(name, samples))
 
     smoothing, choices = _best({smoothing: choices_at(smoothing) for smoothing in smoothings})
-    chosen_on = {"dataset": found.data.folder.name, "split": found.split, "cases": len(cases), "left": few}
+    chosen_on = {"dataset": found.data.folder.name, "split": found.split, "cases": len(cases), **few.told(choices)}
     tuned = _tuned(found.model.sha256, smoothing, choices, chosen_on)
     save_tuned(tuned, folder)
     if counts is not None:
@@ -100,20 +106,55 @@ def tune(
     return tuned, choices
 
 
-def _too_few(cases: Sequence[PreprocessedCase], names: Sequence[str], where: str) -> dict[str, int]:
-    """Return the structures with fewer than `LEAST_PATIENTS` patients, and their number, from the records alone.
+@dataclass(frozen=True)
+class _Few:
+    """The structures that fewer than `LEAST_PATIENTS` patients show.
 
-    Raises:
-        DatasetError: If there are no other structures.
+    Attributes:
+        patients: The number of patients of each.
+        masks: Number of all their masks.
+        altogether: Number of patients that show any of them.
+        takes_thresholds: Whether the model takes thresholds.
     """
-    shown = {name: len({c.record.patient for c in cases if c.record.voxels.get(n)}) for n, name in enumerate(names)}
-    few = {name: patients for name, patients in shown.items() if patients < LEAST_PATIENTS}
-    if len(few) == len(shown):
-        raise DatasetError(
-            f"{where}: expected a structure in {LEAST_PATIENTS} patients or more, got at most "
-            f"{max(shown.values())}; add cases to it or choose another: a choice from so few is chance"
-        )
-    return few
+
+    patients: dict[str, int]
+    masks: int
+    altogether: int
+    takes_thresholds: bool
+
+    @property
+    def sharing(self) -> list[str]:
+        """Those that can share one threshold; none if there are too few masks to choose one."""
+        can = self.takes_thresholds and self.masks >= LEAST_MASKS and self.altogether >= 2
+        return [name for name, patients in self.patients.items() if patients] if can else []
+
+    def check(self, structures: int, where: str) -> None:
+        """Refuse a split on which nothing can be chosen.
+
+        Raises:
+            DatasetError: If all structures are of few patients and can share no threshold.
+        """
+        if len(self.patients) == structures and not self.sharing:
+            raise DatasetError(
+                f"{where}: expected a structure in {LEAST_PATIENTS} patients or more, got at most "
+                f"{max(self.patients.values())}, or {LEAST_MASKS} masks of two patients or more to choose one "
+                f"threshold for all structures, got {self.masks} of {self.altogether}; add cases to it or choose "
+                "another: a choice from so few is chance"
+            )
+
+    def told(self, choices: Sequence[Choice]) -> dict[str, dict[str, int]]:
+        """Return for the record which of them share a threshold, and which are left as they are."""
+        chosen = {choice.structure for choice in choices if choice.threshold != THRESHOLDS[0]}
+        together = {name: patients for name, patients in self.patients.items() if name in chosen}
+        return {"together": together, "left": {n: p for n, p in self.patients.items() if n not in chosen}}
+
+
+def _few_of(cases: Sequence[PreprocessedCase], names: Sequence[str], takes_thresholds: bool) -> _Few:
+    """Return the structures of few patients, from the records alone."""
+    shown = {name: [c.record.patient for c in cases if c.record.voxels.get(n)] for n, name in enumerate(names)}
+    few = {name: found for name, found in shown.items() if len(set(found)) < LEAST_PATIENTS}
+    patients = {name: len(set(found)) for name, found in few.items()}
+    return _Few(patients, sum(map(len, few.values())), len(set().union(*few.values())), takes_thresholds)
 
 
 def _tuned(weights: str, smoothing: float, choices: Sequence[Choice], chosen_on: Mapping[str, Any]) -> Tuned:
