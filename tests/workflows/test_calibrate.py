@@ -214,6 +214,21 @@ def test_training_ends_with_temperatures(dataset, tmp_path, monkeypatch, folds, 
     assert f"calibrated: on {expected[1]} cases" in capsys.readouterr().out
 
 
+def test_training_that_is_stopped_while_it_calibrates_goes_on_there(dataset, tmp_path):
+    stages, epochs = [], []
+    listener = Listener(
+        on_stage=stages.append,
+        on_epoch=epochs.append,
+        should_stop=lambda: stages[-1:] == ["calibrating the probabilities"],
+    )
+    config = make_config(steps=2, workers=0)
+    assert not train_run(dataset, tmp_path, config, listener).finished
+    assert epochs
+    assert not (tmp_path / "best" / CALIBRATED).exists()
+    assert train_run(dataset, tmp_path, config, Listener(on_epoch=lambda _: pytest.fail("it trained again"))).finished
+    assert (tmp_path / "best" / CALIBRATED).is_file()
+
+
 def test_nothing_is_expected_of_a_scan_unlike_training(model, tmp_path, capsys):
     record = json.loads((model / "model.json").read_text())
     ranges = {"spacing_mm": [[3, 3]] * 3, "extent_mm": [[300, 300]] * 3, "tissue_hu": [], "parts": []}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tomoseg.config import TrainConfig
@@ -64,21 +65,25 @@ def train_run(
             config = config.model_copy(update={"device": f"cuda:{local_rank()}"})
         train_it = train_views if config.views else train_one if config.folds is None else train_folds
         outcome = train_it(data, output, config, told, loss, ranks, force=force)
-        if outcome.finished and ranks.is_first:
-            _calibrate(data, output, config, told)
+        if outcome.finished and ranks.is_first and not _calibrated(data, output, config, told):
+            return replace(outcome, finished=False)
         return outcome
 
 
-def _calibrate(data: Preprocessed, output: Path, config: TrainConfig, told: Listener) -> None:
-    """Fit temperatures of the probabilities; a failure is reported and does not fail the training."""
+def _calibrated(data: Preprocessed, output: Path, config: TrainConfig, told: Listener) -> bool:
+    """Fit temperatures of the probabilities, and return False if that was stopped.
+
+    A failure is reported and does not fail the training.
+    """
     if config.folds is None and all(case.split != "validation" for case in data.cases):
-        return
+        return True
     told.on_stage("calibrating the probabilities")
     compute = Compute(engine="torch", device=config.device, precision=config.precision)
     try:
-        calibrate(output, data.folder, compute, told.should_stop)
+        return calibrate(output, data.folder, compute, told.should_stop) is not None or not told.should_stop()
     except TomosegError as error:
         told.on_warning(f"no temperatures were found for the probabilities: {error}")
+        return True
 
 
 def plan_run(preprocessed: Path, config: TrainConfig, max_memory: int | None = None) -> Plan:
