@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from tomoseg.config import PREPROCESS_PRESETS, TRAIN_PRESETS, TrainConfig
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.statistics import Estimate
@@ -145,7 +147,8 @@ def card(
     record, believed = models[0].record, without(evaluation.scores, odd)
     rows = [
         f"| {row.structure} | {row.n} | {cell(row.metrics['dice'], 3)} | {cell(row.metrics['surface_dice'], 3)} | "
-        f"{cell(row.metrics['hd95_mm'], 1)} | {row.metrics['volume_error_percent'].mean or 0:+.0f} | "
+        f"{cell(row.metrics['hd95_mm'], 1)} | {row.metrics['volume_error_percent'].mean or 0:+.0f} "
+        f"({median_volume_error(evaluation.scores, row.structure):+.0f}) | "
         f"{row.outcomes['missed']} | "
         f"{next(i.dice or 0 for i in int8.structures if i.structure == row.structure):.3f} |"
         for row in summary.structures
@@ -172,6 +175,12 @@ def card(
             spacing=", ".join(f"{low:g} to {high:g}" for low, high in spacing),
         )
     )
+
+
+def median_volume_error(scores: Sequence[CaseScore], structure: str) -> float:
+    """Return it in percent; the mean of few contours is that of one that is cut short."""
+    of = [t.value("volume_error_percent") for s in scores for t in s.structures if t.structure == structure]
+    return round(float(np.median([value for value in of if value is not None]))) + 0.0  # no -0
 
 
 SHOWN: tuple[tuple[str, int], ...] = (("dice", 3), ("surface_dice", 3), ("hd95_mm", 1))
