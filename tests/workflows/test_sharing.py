@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from tests.workflows.predicting import run, told, write_scans
 from tomoseg.cases import leases as leases_module
 from tomoseg.cases.leases import Leases
 from tomoseg.cli import main
-from tomoseg.errors import ConfigError, InputError
+from tomoseg.errors import ConfigError, InputError, OutputError
 from tomoseg.workflows import sharing
 from tomoseg.workflows.sharing import ActiveScan, status
 
@@ -383,3 +384,25 @@ def test_what_was_cleared_meanwhile_is_not_told_as_done(scans, model, tmp_path, 
     done = join(scans, tmp_path / "out", model)
     assert done[1].state == "done before"
     assert all("expected to find what became of it, found nothing" in done[n].error for n in (0, 2, 3, 4))
+
+
+def test_a_folder_that_is_removed_meanwhile_is_not_half_made_again(scans, model, tmp_path, monkeypatch):
+    out, claim = tmp_path / "out", Leases.claim
+    claimed = []
+
+    def claim_then_lose(leases, name):
+        is_ours = claim(leases, name)
+        claimed.append(name)
+        if len(claimed) == 2:
+            shutil.rmtree(out)
+        return is_ours
+
+    monkeypatch.setattr(Leases, "claim", claim_then_lose)
+    with pytest.raises(OutputError, match="found no list of them: the folder was removed or cleared"):
+        join(scans, out, model)
+    assert not [path for path in out.rglob("*") if path.is_file()]
+    assert not (out / ".work").exists()
+    with pytest.raises(InputError, match="found no list of scans in it"):
+        status(out)
+    monkeypatch.undo()
+    assert [one.state for one in join(scans, out, model)] == ["done"] * 4 + ["failed"]

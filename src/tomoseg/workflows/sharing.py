@@ -67,7 +67,7 @@ def share_scans(
 
     Raises:
         ConfigError: If others are at work there with other settings.
-        OutputError: If the folder cannot be written to, or another command has begun there since.
+        OutputError: If the folder cannot be written to, was removed, or another command has begun there since.
     """
     check_unreplaced = Unreplaced(output, opened.about, options)
     asked = check_unreplaced.asked
@@ -117,7 +117,7 @@ def _agree(leases: Leases, asked: dict[str, Any], names: list[str]) -> None:
 
 
 class Unreplaced:
-    """Check that no command with other settings has begun in a folder, as one may while this process is stopped.
+    """Check that a folder is still this command's: not removed, and without a later command with other settings.
 
     Args:
         output: The folder of all results, which workers share.
@@ -131,13 +131,18 @@ class Unreplaced:
         self._seen: tuple[int, int, int] | None = None
 
     def __call__(self) -> None:
-        """Refuse to go on if one has.
+        """Refuse to go on if it is not.
 
         Raises:
-            OutputError: If one has.
+            OutputError: If it was removed, or another command has begun there.
         """
         leases = Leases(self.output)
         state = state_of(leases.folder / JOB)
+        if state is None and _is_gone(leases.folder / JOB):  # else half of the folder would be made again
+            raise OutputError(
+                f"{self.output}: expected to go on with the scans of this command, found no list of them: the folder "
+                "was removed or cleared while this worker ran; run the same command again to begin anew"
+            )
         if state is None or state == self._seen:  # it is read once only: it may list many scans
             return
         job = _job(leases)
@@ -148,6 +153,17 @@ class Unreplaced:
                 "results are kept; for those of this command, choose another folder"
             )
         self._seen = state
+
+
+def _is_gone(path: Path) -> bool:
+    """Return whether a file is missing, rather than unreadable for now."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _mark(asked: Mapping[str, Any]) -> str:
