@@ -1,6 +1,8 @@
 """A Ray of this machine alone."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,3 +58,27 @@ def test_all_that_it_does(local_ray, tmp_path):
         list(run_cases(Noting(tmp_path / "c"), ["a"], Spread(on="ray", cpus=3)))
     with pytest.raises(ConfigError, match=r"nowhere: expected a place that all machines share, got nothing there on "):
         list(run_cases(Noting(tmp_path / "d"), ["a"], RAY, folders=Folders((tmp_path / "nowhere",))))
+
+
+ASKED_TO_END = """
+import os, signal, time
+from tomoseg.cases.ray_cluster import _connected
+try:
+    with _connected(None) as ray:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+except KeyboardInterrupt:
+    assert not ray.is_initialized()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    print("interrupted")
+"""
+
+
+def test_a_termination_request_ends_it_as_ctrl_c_does():
+    pytest.importorskip("ray")
+    env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ASKED_TO_END], env=env, capture_output=True, text=True, timeout=120
+    )
+    assert (ended.returncode, ended.stdout) == (0, "interrupted\n"), ended.stderr
+    assert "SIGTERM received" not in ended.stderr

@@ -10,12 +10,15 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from types import FrameType
 from typing import Any, Generic
 
 from tomoseg.cases.alike import another_version
@@ -128,6 +131,28 @@ def _reach(address: str) -> None:
 
 
 @contextmanager
+def _terminated_as_interrupted() -> Iterator[Callable[[], object]]:
+    """Take a termination request for a Ctrl-C, after which actors and a local cluster are ended.
+
+    Yields:
+        A function to call once Ray is connected, which has put a handler of its own in place by then: one that prints
+        Ray's stack and leaves its processes to themselves.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield partial(signal.signal, signal.SIGTERM, _interrupt)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
 def _connected(address: str | None) -> Iterator[Any]:
     """Connect to Ray while the block runs; an existing connection is used and kept.
 
@@ -141,6 +166,21 @@ def _connected(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    with _terminated_as_interrupted() as again:
+        _begin(ray, address)
+        again()
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+def _begin(ray: Any, address: str | None) -> None:
+    """Connect to a cluster, or start one on this machine.
+
+    Raises:
+        ConfigError: If it cannot be reached.
+    """
     local: dict[str, Any] = {} if address else {"include_dashboard": False}
     try:
         _reach(address or os.environ.get("RAY_ADDRESS", ""))
@@ -152,10 +192,6 @@ def _connected(address: str | None) -> Iterator[Any]:
             "`ray status` there, that this machine can reach its port, and that both run the same versions of "
             "Ray and Python"
         ) from None
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
 
 
 @dataclass(frozen=True)
