@@ -4,6 +4,7 @@ Only what rich writes is known: colours and the cursor's visibility (passed over
 erasing a line. Anything else fails, so that nothing is misread.
 """
 
+import codecs
 import fcntl
 import os
 import pty
@@ -15,6 +16,8 @@ import termios
 import time
 
 CONTROL = re.compile(r"\x1b\[(\??)(\d*(?:;\d+)*)([A-Za-z])")
+BEGUN = re.compile(r"\x1b(\[[?\d;]*)?\Z")
+"""A control that goes on in the next piece of output."""
 
 
 class Screen:
@@ -63,7 +66,7 @@ class Screen:
             self.lines.append("")
 
 
-def run_on_terminal(argv, columns=80, timeout=120, **more):
+def run_on_terminal(argv, columns=80, timeout=120, term="xterm", **more):
     """What stood on the screen after each piece of output, the last as it was left, and the exit status."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -73,10 +76,11 @@ def run_on_terminal(argv, columns=80, timeout=120, **more):
         stdin=slave,
         stdout=more.get("stdout", slave),
         stderr=slave,
-        env=env | {"TERM": "xterm"},
+        env=env | {"TERM": term},
     )
     os.close(slave)
     screen, stood, rest, ends = Screen(columns), [], "", time.monotonic() + timeout
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")  # a piece may end within a character
     try:
         while True:
             assert time.monotonic() < ends, screen.lines
@@ -84,9 +88,9 @@ def run_on_terminal(argv, columns=80, timeout=120, **more):
                 piece = os.read(master, 65536)
             except OSError:  # the child has closed its end
                 break
-            text = rest + piece.decode(errors="surrogateescape")
-            whole = text[: text.rfind("\x1b")] if text.rfind("\x1b") > len(text) - 8 else text
-            rest = text[len(whole) :]
+            text = rest + decoder.decode(piece)
+            begun = BEGUN.search(text)
+            whole, rest = (text[: begun.start()], begun.group()) if begun else (text, "")
             screen.write(whole)
             stood.append(list(screen.lines))
         screen.write(rest)

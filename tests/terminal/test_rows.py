@@ -32,6 +32,43 @@ def test_on_a_terminal():
     assert [line for line in stood[-1] if line] == []
 
 
+MEANWHILE = """
+import threading
+from rich.text import Text
+from tomoseg.terminal.console import out
+from tomoseg.terminal.rows import Clock, Screen
+
+class Line:
+    def __rich_console__(self, console, options):
+        screen.hide("b", "c")
+        drawing = threading.Thread(target=screen.refresh)
+        drawing.start()
+        drawing.join(1)  # it has to wait for the line
+        yield Text("second")
+
+with Screen() as screen:
+    for row in "abc":
+        screen.show(row, row, 1, 2, "", Clock(0, None, 0))
+    screen.refresh()
+    out.print("first")
+    out.print(Line())
+    out.print("third")
+"""
+
+
+def test_rows_drawn_while_a_line_is_printed_erase_no_line():
+    stood, status = run_on_terminal(["-c", MEANWHILE])
+    assert status == 0
+    assert [line for line in stood[-1] if line] == ["first", "second", "third"]
+
+
+def test_on_a_terminal_that_cannot_erase_nothing_is_drawn():
+    code = "from tomoseg.terminal.rows import progress\nwith progress('check', 3) as show: show(1)\nprint('done')"
+    stood, status = run_on_terminal(["-c", code], term="dumb")
+    assert status == 0
+    assert stood[-1] == ["done", ""]
+
+
 def test_without_a_terminal_nothing_is_drawn(capsys):
     with progress("check", 3, CASES_OF) as show:
         show(1, None, "[/x]")

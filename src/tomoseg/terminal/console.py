@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import textwrap
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -34,7 +35,16 @@ class PrintError(Exception):
 
 
 class _Console(Console):
-    """A console that tells what it cannot print from what else the system refuses."""
+    """A console that tells what it cannot print from what else the system refuses.
+
+    Attributes:
+        writing: Held while something is printed or drawn, from the look at the rows that stand there to the last
+            character; otherwise a row drawn in between by another thread would be taken for a line, or the reverse.
+    """
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.writing = threading.RLock()
 
     def print(self, *objects: Any, **keywords: Any) -> None:
         """As in rich, but lines end between words.
@@ -44,7 +54,8 @@ class _Console(Console):
         """
         wrapped = self.wrapped if keywords.get("soft_wrap") is None else str
         try:
-            super().print(*(wrapped(_plain(one)) if isinstance(one, str) else one for one in objects), **keywords)
+            with self.writing:
+                super().print(*(wrapped(_plain(one)) if isinstance(one, str) else one for one in objects), **keywords)
         except OSError as error:
             self.quiet = True
             raise PrintError from error

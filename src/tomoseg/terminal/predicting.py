@@ -47,7 +47,7 @@ class Predicting:
             self._screen.hide("scan")
         self._show_all(0.0)
         now = time.monotonic()
-        if not err.is_terminal and self._scans > 1 and now - self._told >= LINE_SECONDS:
+        if not err.is_interactive and self._scans > 1 and now - self._told >= LINE_SECONDS:
             self._told = now
             count = say(SCANS_OF, done=self._done, total=self._scans)
             err.print(f"{count}, {self._clock(0.0)}")

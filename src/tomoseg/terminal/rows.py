@@ -90,7 +90,7 @@ class Screen(Progress):
     Names of cases and scans, which may be long, come last in a row and are shortened to what is left of the line.
 
     Args:
-        shown: Whether anything is drawn; without a terminal nothing ever is.
+        shown: Whether anything is drawn; without a terminal that can erase a line nothing ever is.
     """
 
     def __init__(self, *, shown: bool = True) -> None:
@@ -104,8 +104,9 @@ class Screen(Progress):
             _Times(),
             TextColumn("{task.fields[name]}", markup=False, table_column=last),
         )
-        disable = not (shown and err.is_terminal)
+        disable = not (shown and err.is_interactive)
         super().__init__(*columns, *more, console=err, transient=True, disable=disable, expand=True)
+        self.live._lock = err.writing  # the thread that draws takes it first, then the console's own
 
     def get_renderables(self) -> Iterator[RenderableType]:
         """The rows, and the numbers where there are any."""
