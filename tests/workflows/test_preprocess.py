@@ -16,6 +16,7 @@ from tomoseg.preprocessed.format import CASE_RECORD, CASES, CT, INDEX, MASKS, NA
 from tomoseg.preprocessed.read import Preprocessed, range_of
 from tomoseg.volume import SourceGrid, as_axial
 from tomoseg.workflows import preprocess as workflow
+from tomoseg.workflows.planned_grid import planned_grid
 from tomoseg.workflows.preprocess import preprocess
 
 NATIVE_GRID = GridConfig(mode="native", crop="none")
@@ -429,6 +430,28 @@ class TestBadInput:
         with pytest.raises(DatasetError, match="in this folder, got other structures; choose another"):
             preprocess(dataset, out, CONFIG.model_copy(update={"structures": ("liver",)}))
         assert written(out) == before
+
+    @pytest.mark.parametrize("holding", ["model.json", "best/model.json", "views.json"])
+    def test_an_output_that_is_a_model_or_a_run(self, dataset, out, holding):
+        (out / holding).parent.mkdir(parents=True)
+        (out / holding).write_text("{}")
+        for begin in (preprocess, planned_grid):
+            with pytest.raises(OutputError, match="expected a folder for the preprocessed dataset, got a model or a r"):
+                begin(dataset, out, PreprocessConfig())
+        assert files_in(out) == [holding]
+
+    def test_an_output_that_is_the_dataset(self, dataset):
+        before = files_in(dataset)
+        for begin in (preprocess, planned_grid):
+            with pytest.raises(OutputError, match="got the dataset itself; choose another output folder"):
+                begin(dataset, dataset / ".." / dataset.name, PreprocessConfig())
+        assert files_in(dataset) == before
+
+    def test_other_files_in_the_output_are_left_alone(self, dataset, out):
+        out.mkdir()
+        (out / "notes.txt").write_text("mine")
+        preprocess(dataset, out, CONFIG)
+        assert (out / "notes.txt").read_text() == "mine"
 
     def test_an_output_that_is_a_file(self, dataset, out):
         out.write_text("a file")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tomoseg.config import PreprocessConfig
 from tomoseg.errors import DatasetError
-from tomoseg.files.outputs import begin_folder
 from tomoseg.planning.rules import DatasetPlan
 from tomoseg.preprocessed.format import INDEX, DatasetIndex
 from tomoseg.settings import chosen_over, named, put_over
 from tomoseg.workflows.plan import GRID_SIZES, OnCase, PlanRequest, check_asked, plan_preprocessing
+from tomoseg.workflows.preprocess import begin_preprocessed
 
 ANY_MEMORY = 2**60
 """Memory limit for planning a grid, which does not depend on the memory of the machine that preprocesses."""
@@ -42,7 +42,7 @@ def planned_grid(
     """
     if named(config) & GRID_SIZES:
         return config, None
-    begin_folder(output, (INDEX,))
+    begin_preprocessed(dataset, output)
     if (output / INDEX).is_file():
         there = DatasetIndex.load(output).grid
         return chosen_over(config.model_copy(update={"grid": there}), config), None

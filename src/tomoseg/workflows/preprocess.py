@@ -28,8 +28,10 @@ from tomoseg.errors import DatasetError, OutputError, TomosegError, counted
 from tomoseg.files.atomic import remove_file, whole_file, whole_folder
 from tomoseg.files.contents import files_of
 from tomoseg.files.outputs import begin_folder
+from tomoseg.files.paths import real
 from tomoseg.labels import LabelSet
 from tomoseg.limits import refusal
+from tomoseg.models.folder import is_model
 from tomoseg.notices import Notice, gathered
 from tomoseg.options import HERE, Spread
 from tomoseg.preprocessed.format import CASES, FORMAT_VERSION, INDEX, CaseRecord, DatasetIndex
@@ -130,7 +132,7 @@ def preprocess(
         DatasetError: If no usable case is found, every case fails, the folder contains cases of another grid, or a mask
             to be left out does not exist.
         LabelError: If a requested structure is unknown.
-        OutputError: If the output cannot be written.
+        OutputError: If the output cannot be written, or is the dataset itself, or a model or a run.
 
     Example:
         >>> settings = PreprocessConfig(grid=GridConfig(spacing_mm=16.0), structures=("liver",), workers=1)
@@ -139,8 +141,7 @@ def preprocess(
         (('liver',), 4, {})
     """
     dataset, output = Path(dataset), Path(output)
-    begin_folder(output, (INDEX,))
-    begin_folder(output / CASES)
+    begin_preprocessed(dataset, output)
     found = open_dataset(dataset)
     labels = found.labels.subset(config.structures) if config.structures else found.labels
     cases, doubted, uncorrected = believed(found, config, Path(corrections) if corrections is not None else None)
@@ -168,6 +169,27 @@ def preprocess(
     done = ceilings(records, labels)
     left_out = (*map(str, found.left_out), *uncorrected)
     return PreprocessReport(labels, found.layout, records, kept, failed, done, warnings, held, left_out)
+
+
+def begin_preprocessed(dataset: Path, output: Path) -> None:
+    """Check the folder of a preprocessed dataset before anything is read; other files in it are left alone.
+
+    Args:
+        dataset: The folder of labelled scans.
+        output: The folder to write to.
+
+    Raises:
+        OutputError: If it cannot be written, or is the dataset itself, or a model or a run, which would no longer be
+            recognised as such.
+    """
+    is_own = real(output) == real(dataset)
+    if is_own or (output.is_dir() and is_model(output)):  # a folder that is not there may have a packaged model's name
+        got = "the dataset itself" if is_own else "a model or a run"
+        raise OutputError(
+            f"{output}: expected a folder for the preprocessed dataset, got {got}; choose another output folder"
+        )
+    begin_folder(output, (INDEX,))
+    begin_folder(output / CASES)
 
 
 def preprocess_some(cases: Mapping[str, Sequence[Case]], labels: LabelSet, grid: GridConfig, output: Path) -> None:
