@@ -183,12 +183,12 @@ def begin_preprocessed(dataset: Path, output: Path) -> None:
             recognised as such.
     """
     is_own = real(output) == real(dataset)
+    begin_folder(output, (INDEX,))
     if is_own or (output.is_dir() and is_model(output)):  # a folder that is not there may have a packaged model's name
         got = "the dataset itself" if is_own else "a model or a run"
         raise OutputError(
             f"{output}: expected a folder for the preprocessed dataset, got {got}; choose another output folder"
         )
-    begin_folder(output, (INDEX,))
     begin_folder(output / CASES)
 
 
