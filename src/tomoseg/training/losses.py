@@ -257,7 +257,7 @@ class _FusedTensors:
         self.narrow = features.dtype if features.device.type != "cpu" else self.dtype
         self.weight = weight.detach().to(self.narrow)
         self._bias = bias.detach().to(self.dtype)
-        self._logits = features.new_empty(0, dtype=self.dtype)
+        self._products = features.new_empty(0, dtype=self.dtype)
 
     def chunks(self) -> list[tuple[slice, slice]]:
         """Return the samples and pixels of each chunk: several whole samples, or a part of one."""
@@ -271,17 +271,19 @@ class _FusedTensors:
             for first in range(0, pixels, length)
         ]
 
-    def logits(self, samples: slice, pixels: slice) -> Tensor:
-        """Compute logits `(samples, pixels, C)` in float32 or wider; the next chunk overwrites them."""
-        features = self.pixels(samples, pixels)
+    def products(self, features: Tensor) -> Tensor:
+        """Compute logits without bias, `(samples, pixels, C)` in float32 or wider; the next chunk overwrites them.
+
+        The bias is added where each logit is met anyway: a pass for it alone costs more than the product.
+        """
         shape = (*features.shape[:2], self.structures)
-        if self._logits.shape != shape:
-            self._logits = features.new_empty(shape, dtype=self.dtype)
+        if self._products.shape != shape:
+            self._products = features.new_empty(shape, dtype=self.dtype)
         if self.narrow == self.dtype:
-            torch.addmm(self._bias, features.flatten(0, 1), self.weight.T, out=self._logits.view(-1, shape[2]))
+            torch.mm(features.flatten(0, 1), self.weight.T, out=self._products.view(-1, shape[2]))
         else:
-            torch.add(features @ self.weight.T, self._bias, out=self._logits)
-        return self._logits
+            self._products.copy_(features @ self.weight.T)
+        return self._products
 
     def pixels(self, samples: slice, pixels: slice) -> Tensor:
         """Return the features of a chunk, in the precision of matrix products."""
@@ -295,7 +297,7 @@ class _FusedTensors:
         sums = torch.zeros((3, self.structures), dtype=self.dtype, device=self.annotated.device)
         for samples, pixels in self.chunks():
             masks, annotated = self._packed[samples, :, pixels], self.annotated[samples].to(self.dtype)
-            sums += probability_sums(self.logits(samples, pixels), masks, annotated)
+            sums += probability_sums(self.products(self.pixels(samples, pixels)), self._bias, masks, annotated)
         overlap, predicted, true = ranks.sum(sums)
         both = 1 - terms.alpha - terms.beta
         smoothing = DICE_SMOOTHING / 2
@@ -312,14 +314,13 @@ class _FusedTensors:
         """Return the scaled cross-entropy, focal if gamma is above 0, and add its gradients times `unit`."""
         loss = torch.zeros((), dtype=self.dtype, device=self.annotated.device)
         for samples, pixels in self.chunks():
-            logits = self.logits(samples, pixels)
-            masks, of_samples = self._packed[samples, :, pixels], weights.of(samples)
-            if gamma > 0:
-                loss += focal_gradients_(logits, masks, of_samples, gamma)
-            else:
-                loss += gradients_(logits, masks, of_samples)
-            if gradients is not None:  # the logits now hold the loss's gradients
-                gradients.add(samples, pixels, logits if unit == 1 else logits.mul_(unit))
+            features = self.pixels(samples, pixels)
+            chunk = self.products(features), self._bias, self._packed[samples, :, pixels], weights.of(samples)
+            value, by_bias = focal_gradients_(*chunk, gamma) if gamma > 0 else gradients_(*chunk)
+            loss += value
+            if gradients is not None:  # the products now hold the loss's gradients
+                by_logits = chunk[0] if unit == 1 else chunk[0].mul_(unit)
+                gradients.add(samples, pixels, features, by_logits, by_bias * unit)
         return loss
 
 
@@ -335,11 +336,11 @@ class _Gradients:
         self.weight = torch.zeros_like(tensors.weight, dtype=tensors.dtype)
         self.bias = torch.zeros(tensors.structures, dtype=tensors.dtype, device=features.device)
 
-    def add(self, samples: slice, pixels: slice, by_logits: Tensor) -> None:
-        """Add those of one chunk, from the loss's gradients by its logits."""
-        self.bias += by_logits.sum((0, 1))
+    def add(self, samples: slice, pixels: slice, features: Tensor, by_logits: Tensor, by_bias: Tensor) -> None:
+        """Add those of one chunk, from its features and the loss's gradients by its logits and by the bias."""
+        self.bias += by_bias
         narrow = by_logits.to(self._tensors.narrow)
-        self.weight += narrow.flatten(0, 1).T @ self._tensors.pixels(samples, pixels).flatten(0, 1)
+        self.weight += narrow.flatten(0, 1).T @ features.flatten(0, 1)
         self._matrix[samples, pixels] = (narrow @ self._tensors.weight).to(self._matrix.dtype)
 
     def of_features(self) -> Tensor:

@@ -47,27 +47,49 @@ class PixelWeights:
 
 
 def probability_sums(
-    logits: Float[Tensor, "n p c"], packed: UInt8[Tensor, "n b p"], annotated: Float[Tensor, "n c"]
+    products: Float[Tensor, "n p c"],
+    bias: Float[Tensor, "c"],
+    packed: UInt8[Tensor, "n b p"],
+    annotated: Float[Tensor, "n c"],
 ) -> Float[Tensor, "3 c"]:
-    """Return sums over annotated voxels of probability x reference, probability, and reference."""
-    if is_compiled(logits):
-        parts = zip(logits.numpy(), packed.numpy(), strict=True)
-        sums = torch.from_numpy(np.stack([_sums_kernel(*part, _BITS) for part in parts], axis=1))
+    """Return sums over annotated voxels of probability x reference, probability, and reference.
+
+    Args:
+        products: The logits of a chunk of pixels without their bias; they are overwritten.
+        bias: The bias of each structure.
+        packed: Their packed masks.
+        annotated: 1 where a structure is annotated, else 0.
+    """
+    if is_compiled(products):
+        parts = zip(products.numpy(), packed.numpy(), strict=True)
+        sums = torch.from_numpy(np.stack([_sums_kernel(*part, bias.numpy(), _BITS) for part in parts], axis=1))
     else:
+        logits = products.add_(bias)
         probability, reference = logits.sigmoid(), _unpacked(packed, logits.dtype)
         sums = torch.stack([(probability * reference).sum(1), probability.sum(1), reference.sum(1)])
-    return (sums * annotated).sum(1).to(logits.dtype)
+    return (sums * annotated).sum(1).to(products.dtype)
 
 
 def gradients_(
-    logits: Float[Tensor, "n p c"], packed: UInt8[Tensor, "n b p"], weights: PixelWeights
-) -> Float[Tensor, ""]:
-    """Return the cross-entropy, and replace the logits by the loss's gradients, in place."""
-    if is_compiled(logits):
+    products: Float[Tensor, "n p c"], bias: Float[Tensor, "c"], packed: UInt8[Tensor, "n b p"], weights: PixelWeights
+) -> tuple[Float[Tensor, ""], Float[Tensor, "c"]]:
+    """Replace logits by the loss's gradients, in place.
+
+    Args:
+        products: The logits of a chunk of pixels without their bias.
+        bias: The bias of each structure.
+        packed: Their packed masks.
+        weights: Weights.
+
+    Returns:
+        The cross-entropy, and the sums of the gradients over the pixels.
+    """
+    if is_compiled(products):
         extra, *rest = (t.numpy() for t in (weights.extra, weights.scale, weights.slope, weights.offset))
-        parts = zip(logits.numpy(), packed.numpy(), *rest, strict=True)
-        return torch.tensor(math.fsum(_gradients_kernel(*part, extra, _BITS) for part in parts), dtype=logits.dtype)
-    reference = _unpacked(packed, logits.dtype)
+        parts = zip(products.numpy(), packed.numpy(), *rest, strict=True)
+        losses, sums = zip(*(_gradients_kernel(*part, extra, bias.numpy(), _BITS) for part in parts), strict=True)
+        return products.new_tensor(math.fsum(losses)), torch.from_numpy(np.sum(sums, axis=0)).to(products.dtype)
+    logits, reference = products.add_(bias), _unpacked(packed, products.dtype)
     rise = softplus(logits)
     entropy = rise.sum(1) - (logits * reference).sum(1)
     entropy += weights.extra * (rise.sub_(logits).mul_(reference)).sum(1)
@@ -76,35 +98,43 @@ def gradients_(
     logits.addcmul_(logits, reference * weights.extra)
     pull = reference.mul_(weights.slope.unsqueeze(1)).add_(weights.offset.unsqueeze(1))
     logits.addcmul_(torch.addcmul(probability, probability, probability, value=-1), pull)
-    return (entropy * weights.scale).sum()
+    return (entropy * weights.scale).sum(), logits.sum((0, 1))
 
 
 def focal_gradients_(
-    logits: Float[Tensor, "n p c"], packed: UInt8[Tensor, "n b p"], weights: PixelWeights, gamma: float
-) -> Float[Tensor, ""]:
-    """Return the focal loss, and replace the logits by its gradients, in place; without a Dice term.
+    products: Float[Tensor, "n p c"],
+    bias: Float[Tensor, "c"],
+    packed: UInt8[Tensor, "n b p"],
+    weights: PixelWeights,
+    gamma: float,
+) -> tuple[Float[Tensor, ""], Float[Tensor, "c"]]:
+    """Replace logits by the focal loss's gradients, in place; without a Dice term.
 
     Args:
-        logits: The logits of a chunk of pixels.
+        products: The logits of a chunk of pixels without their bias.
+        bias: The bias of each structure.
         packed: Their packed masks.
         weights: Weights; `slope` and `offset` are unused.
         gamma: Exponent of one minus the probability of the right answer.
 
+    Returns:
+        The focal loss, and the sums of the gradients over the pixels.
+
     Source: Lin, T.-Y. et al. (2017). Focal loss for dense object detection. ICCV, 2980-2988.
     """
-    reference = _unpacked(packed, logits.dtype)
+    logits, reference = products.add_(bias), _unpacked(packed, products.dtype)
     sign = 2 * reference - 1
     right = logits * sign
     entropy, lacking = softplus(-right), (-right).sigmoid()
     weight = (1 + weights.extra * reference).mul_(weights.scale.unsqueeze(1)).mul_(lacking**gamma)
     slope = (gamma * (1 - lacking) * entropy).add_(lacking)
     torch.mul(sign.neg_(), slope.mul_(weight), out=logits)
-    return (entropy * weight).sum()
+    return (entropy * weight).sum(), logits.sum((0, 1))
 
 
-def is_compiled(logits: Tensor) -> bool:
+def is_compiled(products: Tensor) -> bool:
     """Return True if the compiled kernels apply to these logits."""
-    return logits.device.type == "cpu" and logits.dtype == torch.float32
+    return products.device.type == "cpu" and products.dtype == torch.float32
 
 
 def _unpacked(packed: Tensor, dtype: torch.dtype) -> Tensor:
@@ -120,12 +150,15 @@ _FASTMATH = {"contract", "arcp", "nsz", "reassoc"}
 
 
 @kernel(fastmath=_FASTMATH)
-def _exp_of_minus_abs(x, fraction, exponent):  # type: ignore[no-untyped-def]
-    """`exp(-|x|)` as a fraction and, in its own array, the bits of a power of two: a loop that becomes vectors.
+def _exp_of_minus_abs(x, bias, fraction, exponent):  # type: ignore[no-untyped-def]
+    """Add a bias to x; `exp(-|x|)` as a fraction and, in its own array, the bits of a power of two.
+
+    A loop that becomes vectors.
 
     Source: Cody, W. J. & Waite, W. (1980). Software Manual for the Elementary Functions (splitting off ln 2).
     """
     for c in range(len(x)):
+        x[c] += bias[c]
         z = max(-abs(x[c]), _LOWEST)
         power = np.floor(z * _LOG2_E + _HALF)
         r = z - power * _LN2_HIGH - power * _LN2_LOW
@@ -142,7 +175,7 @@ def _unpack_pixel(packed, pixel, bits, reference):  # type: ignore[no-untyped-de
 
 
 @kernel(fastmath=_FASTMATH)
-def _sums_kernel(logits, packed, bits):  # type: ignore[no-untyped-def]
+def _sums_kernel(logits, packed, bias, bits):  # type: ignore[no-untyped-def]
     pixels, structures = logits.shape
     reference, fraction = np.empty(structures, np.float32), np.empty(structures, np.float32)
     exponent = np.empty(structures, np.int32)
@@ -151,7 +184,7 @@ def _sums_kernel(logits, packed, bits):  # type: ignore[no-untyped-def]
     for pixel in range(pixels):
         row = logits[pixel]
         _unpack_pixel(packed, pixel, bits, reference)
-        _exp_of_minus_abs(row, fraction, exponent)
+        _exp_of_minus_abs(row, bias, fraction, exponent)
         for c in range(structures):
             e = fraction[c] * power[c]
             probability = (_ONE if row[c] >= 0 else e) / (_ONE + e)
@@ -165,19 +198,20 @@ def _sums_kernel(logits, packed, bits):  # type: ignore[no-untyped-def]
 
 
 @kernel(fastmath=_FASTMATH)
-def _gradients_kernel(logits, packed, scale, slope, offset, extra, bits):  # type: ignore[no-untyped-def]
-    """Fill gradients and return the loss; sums of softplus are logarithms of products, taken once for many pixels."""
+def _gradients_kernel(logits, packed, scale, slope, offset, extra, bias, bits):  # type: ignore[no-untyped-def]
+    """Fill gradients, and return the loss and their sums; a sum of softplus is the logarithm of a product of pixels."""
     pixels, structures = logits.shape
     reference, fraction = np.empty(structures, np.float32), np.empty(structures, np.float32)
     exponent = np.empty(structures, np.int32)
     power = exponent.view(np.float32)
     linear, own_linear = np.zeros(structures, np.float32), np.zeros(structures, np.float32)
     product, own_product = np.ones(structures, np.float32), np.ones(structures, np.float32)
+    sums, total = np.zeros(structures, np.float32), np.zeros(structures, np.float64)
     loss = 0.0
     for pixel in range(pixels):
         row = logits[pixel]
         _unpack_pixel(packed, pixel, bits, reference)
-        _exp_of_minus_abs(row, fraction, exponent)
+        _exp_of_minus_abs(row, bias, fraction, exponent)
         for c in range(structures):
             x, target, e = row[c], reference[c], fraction[c] * power[c]
             factor = _ONE + e
@@ -190,10 +224,13 @@ def _gradients_kernel(logits, packed, scale, slope, offset, extra, bits):  # typ
             gradient = (probability - target) * scale[c]
             gradient += gradient * target * extra[c]
             pull = target * slope[c] + offset[c]
-            row[c] = gradient + (probability - probability * probability) * pull
+            gradient += (probability - probability * probability) * pull
+            row[c] = gradient
+            sums[c] += gradient
         if (pixel + 1) % _FLUSHED == 0 or pixel == pixels - 1:
             for c in range(structures):
                 own = own_linear[c] + math.log(own_product[c])
                 loss += scale[c] * (linear[c] + math.log(product[c]) + extra[c] * own)
-            linear[:], own_linear[:], product[:], own_product[:] = 0, 0, 1, 1
-    return loss
+            total += sums
+            linear[:], own_linear[:], product[:], own_product[:], sums[:] = 0, 0, 1, 1, 0
+    return loss, total
