@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
+RUNS := $(VENV)/.installed-train
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CODE := src tests docs benchmarks recipes conftest.py
 
@@ -26,17 +27,25 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-venv: $(READY) ## Make .venv with the pinned dependencies and tomoseg itself, editable
-
-$(READY): pyproject.toml constraints.txt
+# Extras to install. Modules are compiled when they are first imported, as most of them never are: half the time.
+define install
 	@command -v $(PYTHON) >/dev/null || { echo "expected Python 3.11 or newer, found no '$(PYTHON)'; install it or run make PYTHON=/path/to/python"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "expected Python 3.11 or newer, got $$($(PYTHON) --version 2>&1); run make PYTHON=/path/to/a/newer/python"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "expected Python's venv module, found none for '$(PYTHON)'; install it (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(PIP) install --quiet --no-compile --constraint constraints.txt --editable '.[$(1)]'
 	@touch $@
+endef
 
-demo: $(READY) ## Train on a phantom and segment a scan that it has not seen
+venv: $(READY) ## Make .venv with the pinned dependencies and tomoseg itself, editable
+
+$(READY): pyproject.toml constraints.txt
+	$(call install,$(EXTRAS))
+
+$(RUNS): pyproject.toml constraints.txt
+	$(call install,train)
+
+demo: $(or $(wildcard $(READY)),$(RUNS)) ## Train on a phantom and segment a scan that it has not seen
 	$(BIN)/tomoseg demo
 
 test: $(READY) ## Run the tests and the examples in docstrings, in parallel

@@ -100,7 +100,8 @@ class Point:
             if not lines:
                 self.told.append(f"it ended with {run.status} and said nothing")
             if any("Traceback (most recent" in line for line in lines):
-                self.told.append(f"a traceback: {lines[-1][:200]}")
+                places = [line.strip() for line in lines if line.lstrip().startswith(("File ", "Exception ignored"))]
+                self.told.append(f"a traceback: {lines[-1][:200]} ({', '.join(places[-3:])})")
 
 
 def kill(point: Point) -> None:

@@ -17,6 +17,8 @@ from typing import NoReturn
 
 import psutil
 
+from tomoseg.cli import main
+
 SLOTS = 65536
 LONGEST_SECONDS = 180.0
 
@@ -132,7 +134,7 @@ class Run:
 
 
 def start(words: list[str], log: Path, limit: Callable[[], None] = lambda: None) -> Run:
-    """Run a command in a process group of its own, with all that is slow to load there already.
+    """Run a command in a process group of its own, with all that is slow to load there already; return as it begins.
 
     Args:
         words: Of the command line; of two commands, with `and` between them, the first serves the second.
@@ -140,10 +142,14 @@ def start(words: list[str], log: Path, limit: Callable[[], None] = lambda: None)
         limit: Called in its process first.
     """
     sys.stdout.flush()
+    begun, begins = os.pipe()
     pid = os.fork()
     if pid:
         with suppress(OSError):
             os.setpgid(pid, pid)
+        os.close(begins)
+        os.read(begun, 1)  # on a busy machine a fault would else come before the command
+        os.close(begun)
         return Run(pid, log)
 
     def begin() -> int:
@@ -154,6 +160,8 @@ def start(words: list[str], log: Path, limit: Callable[[], None] = lambda: None)
         os.dup2(file, 1)
         os.dup2(file, 2)
         limit()
+        os.close(begun)
+        os.close(begins)
         return _served(words) if "and" in words else _command(words)
 
     _ending_with(begin)
@@ -166,8 +174,13 @@ def _ending_with(work: Callable[[], int]) -> NoReturn:
         status = work()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if isinstance(error, KeyboardInterrupt) and frame.f_code.co_filename == __file__:
+            print("stopped before the command began, or after it had ended")
+            status = 130
+        else:
+            traceback.print_exc()
     finally:
         with suppress(Exception):
             sys.stdout.flush()
@@ -176,8 +189,6 @@ def _ending_with(work: Callable[[], int]) -> NoReturn:
 
 
 def _command(words: list[str]) -> int:
-    from tomoseg.cli import main
-
     sys.argv = ["tomoseg", *words]
     return main()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import signal
 import sys
@@ -28,13 +27,12 @@ def with_streams(command: Callable[[], int], *, ends_process: bool = False) -> i
     Raises:
         SystemExit: If the command raises it.
     """
-    step = functools.partial(_run, command, ends_process)
-    stopped = functools.partial(_stopped, ends_process)
+    stopped = False
     while True:
         try:
-            return step()
+            return _stopped(ends_process) if stopped else _run(command, ends_process)
         except KeyboardInterrupt:  # while the command is being imported, or while an earlier one is being reported
-            step = stopped
+            stopped = True
 
 
 def _run(command: Callable[[], int], ends_process: bool) -> int:

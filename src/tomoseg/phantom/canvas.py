@@ -128,12 +128,8 @@ class Canvas:
     def packed(self, structures: int) -> UInt8[np.ndarray, "b x y z"]:
         """Return all masks, packed."""
         planes = -(-structures // 8)
-        bits = np.zeros((planes, 256), np.uint8)
-        channels = np.arange(structures)
-        bits[channels // 8, channels + 1] = 1 << (channels % 8)
-        packed = np.empty((planes, *self.label.shape), np.uint8)
-        for plane in range(planes):
-            np.take(bits[plane], self.label, out=packed[plane], mode="clip")
+        packed = np.zeros((planes, *self.label.shape), np.uint8)
+        _set_bits(self.label.ravel(), packed.reshape(planes, -1))
         for box, mask, number in self.overlays:
             packed[(number - 1) // 8][box] |= mask.astype(np.uint8) << np.uint8((number - 1) % 8)
         return packed
@@ -145,6 +141,14 @@ class Canvas:
 
 def _members(tissues: tuple[str, ...]) -> Bool[np.ndarray, "256"]:
     return np.isin(np.arange(256), [TISSUE_NUMBER[tissue] for tissue in tissues])
+
+
+@kernel()
+def _set_bits(label, packed):  # type: ignore[no-untyped-def]
+    for voxel in range(len(label)):
+        number = label[voxel]
+        if number > 0:
+            packed[(number - 1) // 8, voxel] = 1 << ((number - 1) % 8)
 
 
 @kernel()
