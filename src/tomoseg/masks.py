@@ -203,6 +203,17 @@ class BoxedMask:
         mine = self.within(other.start, extent)
         return int(np.count_nonzero(mine.inside & other.inside[mine.box]))
 
+    def dice(self, reference: BoxedMask) -> float | None:
+        """Return the Dice with a reference of the same shape; None if that is empty, as in an evaluation.
+
+        Example:
+            >>> one, none = (BoxedMask.of(np.full((1, 1, 1), inside)) for inside in (True, False))
+            >>> one.dice(one), none.dice(one), one.dice(none)
+            (1.0, 0.0, None)
+        """
+        size = reference.voxels
+        return 2 * self.overlap(reference) / (self.voxels + size) if size else None
+
 
 def add_mask(plane: UInt8[np.ndarray, "x y z"], channel: int, mask: BoxedMask) -> None:
     """Add a mask to the bit of a structure in the byte plane that holds it, in place."""

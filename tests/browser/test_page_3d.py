@@ -150,3 +150,27 @@ def test_it_says_why_nothing_is_drawn(without_masks):
     assert not told.is_visible()
     page.get_by_role("button", name="None", exact=True).click()
     assert told.inner_text() == "Nothing is shown: select structures in the list."
+
+
+def test_it_says_that_no_structure_matches_and_what_cannot_be_shown_alone(looked):
+    alone = looked.get_by_role("button", name="Alone", exact=True)
+    assert alone.is_disabled()  # no structure is chosen yet
+    search = looked.get_by_role("searchbox")
+    search.fill("xyz")
+    assert looked.locator("#unmatched").inner_text() == "No structure matches the search."
+    search.fill("")
+    assert not looked.locator("#unmatched").is_visible()
+    looked.locator("[data-name=liver] button").click()
+    drawn(looked, alone.click)
+    assert looked.locator(".row input:checked").count() == 1
+
+
+def test_on_paper_are_the_figure_as_it_is_and_the_structures_that_are_shown(looked):
+    looked.locator("[data-name=spleen] input").uncheck()
+    looked.emulate_media(media="print")
+    canvas = looked.locator("#view")
+    assert canvas.evaluate("one => getComputedStyle(one).objectFit") == "contain"  # paper has another shape
+    assert canvas.is_visible()
+    assert looked.get_by_role("button", name="Front", exact=True).is_hidden()
+    assert looked.locator(".row:visible").count() == len(SHOWN) - 1
+    assert looked.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

@@ -93,3 +93,11 @@ def test_names_stay_as_they_are():
 def test_kinds_of_findings():
     assert kind_in_words("in two splits", "fr") == "dans deux parties"
     assert kind_in_words("in two splits", "en") == "in two splits"
+
+
+def test_where_a_mask_lies_in_the_body():
+    text = (
+        "Its centre lies 27% of the body's depth from the patient's back; 42% is usual (38% to 44%). Check that the "
+        "mask belongs to the scan."
+    )
+    assert "27\xa0% du corps (profondeur, depuis le dos du patient), contre" in sentence(text, "fr")

@@ -241,18 +241,15 @@ def _ml(volume: float) -> str:
 
 
 def _places(name: str, held: Held) -> Iterator[Finding]:
-    for axis, size, direction in (
-        (0, part("width"), part("from the patient's left")),
-        (1, part("depth"), part("from the patient's back")),
-    ):
+    for axis, extent in ((0, part("width from the patient's left")), (1, part("depth from the patient's back"))):
         values = np.array([facts.in_body[axis] for _, facts in held])
         typical = RobustStats.of(values)
         low, high = typical.usual(values, *POSITION)
         for (case, _), value in zip(held, values, strict=True):
             if typical.is_far(float(value), *POSITION):
                 text = (
-                    f"Its centre lies {value:.0%} of the body's {size} {direction}; {typical.middle:.0%} is "
-                    f"usual ({low:.0%} to {high:.0%}). Check that the mask belongs to the scan."
+                    f"Its centre lies {value:.0%} of the body's {extent}; {typical.middle:.0%} is usual "
+                    f"({low:.0%} to {high:.0%}). Check that the mask belongs to the scan."
                 )
                 yield Finding.warning("position", text, case.name, name)
 

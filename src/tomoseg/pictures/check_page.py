@@ -67,6 +67,7 @@ def _words(report: CheckReport, lang: Language | None) -> dict[str, Any]:
         "readable": lambda structure: readable(structure, lang or spoken()),
         "counts": _counts(report, lang),
         "left_out": say_many(len(report.left_out), "1 case left out", "{count} cases left out", lang),
+        "lacking": _lacking(report, lang),
         "edges": ", ".join(f"{axis} {_range(ends, lang)}" for axis, ends in edges),
     }
 
@@ -77,6 +78,15 @@ def _counts(report: CheckReport, lang: Language | None) -> list[str]:
         say_many(report.masks, "1 mask", "{count} masks", lang),
         say_many(report.errors, "1 error", "{count} errors", lang),
         say_many(len(report.findings) - report.errors, "1 warning", "{count} warnings", lang),
+    ]
+
+
+def _lacking(report: CheckReport, lang: Language | None) -> list[str]:
+    """Return a line for each case that lacks annotations: its name, and the structures'."""
+    cases = report.holdings.lacking.items()
+    return [
+        say("{name}: {text}", lang, name=case, text=", ".join(readable(name, lang or spoken()) for name in names))
+        for case, names in cases
     ]
 
 

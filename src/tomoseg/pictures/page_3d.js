@@ -275,7 +275,7 @@ function told(structure) {
 
 function volume(ml) {
   const digits = ml < 100 ? { maximumSignificantDigits: 3 } : { maximumFractionDigits: 0 };
-  return `${ml.toLocaleString(state.lang, digits)} ml`;
+  return `${ml.toLocaleString(state.lang, { ...digits, roundingMode: "halfEven" })} ml`;
 }
 
 function drawList() {
@@ -337,6 +337,9 @@ function mark() {
     box.indeterminate = shown > 0 && shown < numbers.length;
     box.closest("details").hidden = numbers.every((n) => rows.get(n).row.hidden);
   }
+  place("alone").disabled = state.chosen === null;
+  place("unmatched").hidden = [...rows.values()].some(({ row }) => !row.hidden);
+  place("unmatched").textContent = say("No structure matches the search.");
   const empty = emptiness();
   place("empty").hidden = empty === null;
   place("empty").textContent = empty ?? "";

@@ -34,8 +34,9 @@ from tomoseg.settings import Language
 from tomoseg.volume import SourceGrid, check_same_grid
 
 _HOW = later(
-    "Drag to rotate, use the wheel or two fingers to zoom, and Shift or the right button to move. Surfaces are "
-    "smoothed and simplified: they are for viewing, not for measuring. Volumes are those of the masks."
+    "Drag to rotate, use the wheel or two fingers to zoom, and Shift or the right button to move; by keyboard: arrow "
+    "keys, + and -. Surfaces are smoothed and simplified: they are for viewing, not for measuring. Volumes are those "
+    "of the masks."
 )
 _NO_3D = later(
     "This browser cannot show this page: it needs WebGL2 and DecompressionStream, which Chrome, Edge, Firefox and "
@@ -47,7 +48,7 @@ _NONE_SHOWN = later("Nothing is shown: select structures in the list.")
 _TEXTS = all_later(
     *("R", "L", "A", "P", "S", "I", "Search", "All", "None", "Alone", "Cut", "Prediction", "Reference"),
     *("Front", "Back", "From the left", "From the right", "From above", "From below"),
-    *("not found", "not annotated"),
+    *("not found", "not annotated", "No structure matches the search."),
 )
 _WORDS = {
     **{text: text for text in _TEXTS},
@@ -83,9 +84,8 @@ class Masks3D:
 
     @property
     def dice(self) -> float | None:
-        """Dice of mask and reference; None without a reference, or if both are empty."""
-        together = 0 if self.reference is None else self.mask.voxels + self.reference.voxels
-        return 2 * self.mask.overlap(self.reference) / together if together and self.reference is not None else None
+        """Dice of mask and reference; None without a reference, or if it is empty, as in an evaluation."""
+        return None if self.reference is None else self.mask.dice(self.reference)
 
 
 def masks_3d(labels: LabelSet, ours: OpenMasks, theirs: OpenMasks | None) -> Iterator[Masks3D]:
@@ -210,7 +210,7 @@ def _entry(one: Masks3D, shapes: Sequence[Shape | None], voxel_ml: float) -> dic
         "group": {lang: readable_group(one.structure.group, lang) for lang in _LANGUAGES},
         "colour": one.structure.colour,
         "volumes_ml": [round(volumes[0], 6), None if one.reference is None else round(volumes[1], 6)],
-        "dice": None if one.dice is None else round(one.dice, 4),
+        "dice": None if one.dice is None else round(one.dice, 6),
     }
 
 

@@ -29,7 +29,7 @@ from tomoseg.evaluation.summary import Comparison, StructureSummary, Summary, ta
 from tomoseg.files.atomic import write_whole_text
 from tomoseg.labels import LabelSet
 from tomoseg.language.sentences import sentence
-from tomoseg.language.words import later, millilitres, number, percent, say, say_many, short
+from tomoseg.language.words import NO_BREAK, later, millilitres, number, percent, say, say_many, short
 from tomoseg.notices import Notice
 from tomoseg.pictures.structure_names import readable, readable_group
 from tomoseg.settings import Language
@@ -244,7 +244,7 @@ def _many(count: int, one: str, lang: Language) -> str:
 def _column(metric: str, lang: Language) -> str:
     """Return a metric's name with its unit."""
     unit = METRICS[metric].unit
-    return METRICS[metric].name(lang) + (f", {unit}" if unit else "")
+    return METRICS[metric].name(lang) + (f",{NO_BREAK}{unit}" if unit else "")
 
 
 def _named(metric: str, tolerance_mm: float | None, lang: Language) -> str:
@@ -255,7 +255,7 @@ def _named(metric: str, tolerance_mm: float | None, lang: Language) -> str:
     if tolerance_mm is None:
         return say("{metric}, a tolerance for each structure", lang, metric=name)
     mm = f"{tolerance_mm:g}".replace(".", "," if lang == "fr" else ".")
-    return say("{metric} at {mm} mm", lang, metric=name, mm=mm)
+    return say("{metric} at {distance}", lang, metric=name, distance=f"{mm}{NO_BREAK}mm")
 
 
 def _value(value: float | None, metric: str, lang: Language) -> str:

@@ -95,7 +95,7 @@ class Entry:
         measured: Its measurements.
         middle: Its voxel nearest to its centre; None if it is empty.
         warnings: `border`, `few voxels`, `unlike counterpart`.
-        dice: Dice with the reference, if there is one and either mask has voxels.
+        dice: Dice with the reference; None without one, or if it is empty, as in an evaluation.
         version: Version of the correction shown, if any.
     """
 
@@ -183,17 +183,12 @@ def _entries(
     sizes = {one.name: mask.voxels for one, mask in zip(structures, ours, strict=True)}
     for number, (structure, mask) in enumerate(zip(structures, ours, strict=True)):
         measured = measure_mask(structure.name, mask, volume)
-        dice = None if theirs is None else _dice(mask, theirs[number])
+        dice = None if theirs is None else mask.dice(theirs[number])
         yield Entry(structure, measured, _middle(mask, step), _warnings(measured, sizes), dice)
 
 
 def _every(cells: Cells, step: int) -> Cells:
     return Cells(cells.values[::step, ::step, ::step], cells.table, cells.merged)
-
-
-def _dice(one: BoxedMask, other: BoxedMask) -> float | None:
-    together = one.voxels + other.voxels
-    return 2 * one.overlap(other) / together if together else None
 
 
 def _middle(mask: BoxedMask, step: int) -> tuple[int, int, int] | None:
