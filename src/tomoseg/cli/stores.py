@@ -43,11 +43,9 @@ def with_files(command: str, given: Mapping[str, Any]) -> None:
         return
     _refuse_others(command, places)
     _refuse_sharing(given)
-    from tomoseg.files.stores.upload import check_store
-
     is_lazy = command == "predict" and given.get("server") is None
     for path in (path for name, path in places if name == "output"):
-        check_store(path)
+        _check(path)
     for name, path in places:
         _have(name, path, lazily=is_lazy and name != "model")
 
@@ -91,12 +89,36 @@ def _refuse_sharing(given: Mapping[str, Any]) -> None:
         )
 
 
+def _check(place: Path) -> None:
+    from tomoseg.files.stores.upload import check_store
+    from tomoseg.terminal.rows import progress
+    from tomoseg.terminal.waiting import lines_while
+
+    waiting = say("Waiting for {url} to answer", url=url_of(place))
+    with progress(say("output")), lines_while(lambda: waiting):
+        check_store(place)
+
+
 def _have(name: str, place: Path, *, lazily: bool) -> None:
     from tomoseg.files.stores.mirror import mirror
     from tomoseg.terminal.rows import progress
+    from tomoseg.terminal.waiting import lines_while
 
-    with progress(say("download")) as show:
-        there = mirror(_without_pattern(place), lazily=lazily, on_object=show)
+    url, done_of = url_of(place), (0, 0)
+
+    def on_object(done: int, total: int) -> None:
+        nonlocal done_of
+        done_of = done, total
+        show(done, total)
+
+    def words() -> str:
+        done, total = done_of
+        if not total:
+            return say("Waiting for {url} to answer", url=url)
+        return say("Downloading {url}: {done} of {total} files", url=url, done=done, total=total)
+
+    with progress(say("download")) as show, lines_while(words):
+        there = mirror(_without_pattern(place), lazily=lazily, on_object=on_object)
     if not there and name != "output":
         raise InputError(f"{url_of(place)}: expected an object, or some below it, found none; check the address")
 

@@ -42,7 +42,9 @@ def test_a_connection_that_always_breaks_is_told_without_what_is_secret(blocks):
         proxy = Proxy(server.server_address[1])
         proxy.drops = [400, *[3000] * 50]
         place = place_of(f"http://me:pass@127.0.0.1:{proxy.port}/ct.nii?signature=s3cret")
-        with pytest.raises(InputError, match=r"/ct.nii: expected .*, 5 times; run the same command again") as error:
+        with pytest.raises(
+            InputError, match=r"/ct.nii: expected .*, 5 times; check the address and the connection"
+        ) as error:
             mirror(place, lazily=False)
         proxy.close()
         assert not place.exists()

@@ -72,6 +72,7 @@ def mirror(place: Path, *, lazily: bool, on_object: OnObject = lambda done, tota
         _keep(place)
     with _writing(place):
         _forget_others(place, entries, since)
+        on_object(0, len(entries))
         jobs = _at_once(lambda entry: _take(store, entry, fill=not lazily or entry.size <= SMALL_BYTES), entries)
         for done, _ in enumerate(jobs, 1):
             on_object(done, len(entries))

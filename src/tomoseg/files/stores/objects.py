@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -24,6 +25,20 @@ BLOCK_BYTES = 8 * 2**20
 """Bytes requested at a time; after a broken connection only the current block is requested again."""
 
 ATTEMPTS = 5
+
+SILENT_ATTEMPTS = 3
+"""Attempts after which a store that does not answer at all is given up: after about a minute."""
+
+SILENT_SECONDS = 20.0
+"""Seconds in which a store must begin to answer, and send more of an answer."""
+
+CONNECT_SECONDS = 10.0
+
+SLOWEST_BYTES = 8_000
+"""Bytes a second of the slowest upload that is waited for, as long as the store answers other requests."""
+
+_LONGEST_SECONDS = 24 * 3600.0
+"""For one request, however slowly its answer comes; there is no way to leave it open."""
 
 _STATUS = re.compile(r"status code: (\d{3})")
 
@@ -55,8 +70,20 @@ class Entry:
         return int(self.modified.timestamp()) * 10**9 + state * 100
 
 
+NO_ANSWER = "no answer in time"
+
+
 class BrokenError(Exception):
-    """A broken connection or a busy store, after which a request may be repeated."""
+    """A broken connection or a busy store, after which a request may be repeated.
+
+    Args:
+        reason: What was got instead of an answer.
+        is_silent: Whether nothing came for so long that only a few such attempts are made.
+    """
+
+    def __init__(self, reason: str, *, is_silent: bool = False) -> None:
+        super().__init__(reason)
+        self.is_silent = is_silent
 
 
 @runtime_checkable
@@ -116,12 +143,22 @@ class Bucket:
         self._scheme, self._name = scheme, name
         kind: Any = S3Store if scheme == "s3" else GCSStore
         with self._told(f"{scheme}://{name}"):
-            self._store: Any = kind(
-                name,
-                config=settings_of(scheme),
-                client_options={"timeout": "120s", "connect_timeout": "10s", "allow_http": True},
-                retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=60)},
-            )
+            self._store: Any = self._made(kind, {"read_timeout": timedelta(seconds=SILENT_SECONDS)})
+            # obstore counts that limit from the beginning of an upload, however well it flows
+            self._to_write: Any = self._made(kind, {})
+
+    def _made(self, kind: Any, options: dict[str, Any]) -> Any:
+        """Make a client that repeats a request itself only if its failure came fast, as that of a busy store."""
+        limits = {
+            "timeout": timedelta(seconds=_LONGEST_SECONDS),
+            "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+        }
+        return kind(
+            self._name,
+            config=settings_of(self._scheme),
+            client_options={"allow_http": True, **limits, **options},
+            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=min(SILENT_SECONDS, CONNECT_SECONDS))},
+        )
 
     def find(self, place: Path) -> list[Entry]:
         """Return the object at a path, or else those below it; an empty list if there are none.
@@ -133,25 +170,27 @@ class Bucket:
         return again(lambda: self._find(place, key), f"{url_of(place)}: expected a list of objects")
 
     def _find(self, place: Path, key: str) -> list[Entry]:
-        import obstore
-
         with self._told(url_of(place)):
-            there = self._head(key) if key else None
+            there, listed = asyncio.run(self._look(key))  # which Ctrl-C ends at once
             if there is not None and there["size"]:
                 return [self._entry(there)]
-            listed = obstore.list(self._store, prefix=f"{key}/" if key else None, chunk_size=1000)
-            found = [self._entry(one) for some in listed for one in some if not one["path"].endswith("/")]
+            found = [self._entry(one) for one in listed if not one["path"].endswith("/")]
             if there is not None and not found:  # else it is the mark of a folder, which some programs write
                 return [self._entry(there)]
             return sorted(found, key=lambda entry: entry.path.parts)
 
-    def _head(self, key: str) -> Any:
+    async def _look(self, key: str) -> tuple[Any, list[Any]]:
+        """Return what is known of an object; if it is missing or empty, also the listing below its key."""
         import obstore
 
-        try:
-            return obstore.head(self._store, key)
-        except FileNotFoundError:
-            return None
+        there: Any = None
+        if key:
+            with suppress(FileNotFoundError):
+                there = await obstore.head_async(self._store, key)
+        if there is not None and there["size"]:
+            return there, []
+        listed = obstore.list(self._store, prefix=f"{key}/" if key else None, chunk_size=1000)
+        return there, [one async for some in listed for one in some]
 
     def _entry(self, listed: Any) -> Entry:
         from tomoseg.files.stores.addresses import place_of
@@ -180,11 +219,10 @@ class Bucket:
         Raises:
             InputError: If the store refuses, or cannot be reached.
         """
-        import obstore
 
         def attempt() -> None:
-            with self._told(url_of(path)), content.open("rb") as file:
-                obstore.put(self._store, self._key(path), file, chunk_size=BLOCK_BYTES, max_concurrency=4)
+            with self._told(url_of(path)):
+                asyncio.run(self._send(self._key(path), content))
 
         expected = f"{url_of(path)}: expected to write it"
         again(attempt, expected)
@@ -192,6 +230,28 @@ class Bucket:
         if entry is None or entry.size != content.stat().st_size:
             raise InputError(f"{expected}, got something else there; another program writes to that place")
         os.utime(content, ns=(time.time_ns(), entry.stamp_ns))
+
+    async def _send(self, key: str, content: Path) -> None:
+        """Upload a file for as long as the store answers other requests meanwhile.
+
+        Raises:
+            TimeoutError: If the upload takes longer than the slowest that is waited for.
+        """
+        import obstore
+        from obstore.exceptions import PermissionDeniedError
+
+        with content.open("rb") as file:
+            limit = SILENT_SECONDS + content.stat().st_size / SLOWEST_BYTES
+            async with asyncio.timeout(limit):
+                options: Any = {"chunk_size": BLOCK_BYTES, "max_concurrency": 4}
+                sending = asyncio.ensure_future(obstore.put_async(self._to_write, key, file, **options))
+                try:
+                    while not (await asyncio.wait({sending}, timeout=SILENT_SECONDS))[0]:
+                        with suppress(FileNotFoundError, PermissionDeniedError):  # which are answers
+                            await obstore.head_async(self._store, key)
+                finally:
+                    sending.cancel()
+                await sending
 
     def remove(self, path: Path) -> None:
         """Remove the object of a path, if it exists.
@@ -240,6 +300,8 @@ def _sentence(url: str, scheme: str, error: Exception) -> InputError | BrokenErr
         return InputError(f"{url}: {refusal}")
     if "invalidcertificate" in text:
         return not_trusted(url)
+    if isinstance(error, TimeoutError) or "kind: timeout" in text:
+        return BrokenError(NO_ANSWER, is_silent=True)
     if kind == "GenericError" and (not 400 <= status < 500 or status in MAY_PASS):
         return BrokenError(_reason(text))
     return InputError(f"{url}: expected a usable store, got {status or kind}; check the URL and settings")
@@ -277,7 +339,6 @@ def _is_about_credentials(said: str) -> bool:
 def _reason(said: str) -> str:
     """Return the reason of a broken connection, without details of the request."""
     known = {
-        "timed out": "no answer in time",
         "connection refused": "connection refused",
         "dns error": "no such server",
     }
@@ -295,13 +356,17 @@ def again(ask: Callable[[], Answer], expected: str) -> Answer:
         InputError: If it never succeeds.
         AssertionError: Never.
     """
-    wait = _FIRST_WAIT_SECONDS
+    wait, silent = _FIRST_WAIT_SECONDS, 0
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return ask()
         except BrokenError as error:
-            if attempt == ATTEMPTS:
-                raise InputError(f"{expected}, got {error}, {ATTEMPTS} times; run the same command again") from None
+            silent += error.is_silent
+            if attempt == ATTEMPTS or silent == SILENT_ATTEMPTS:
+                raise InputError(
+                    f"{expected}, got {error}, {attempt} times; check the address and the connection, then run the "
+                    "same command again"
+                ) from None
         time.sleep(wait)
         wait *= 3
     raise AssertionError  # the last attempt returns or raises

@@ -13,10 +13,17 @@ import httpx
 from tomoseg.errors import InputError
 from tomoseg.files.http_status import MAY_PASS, why_untrusted
 from tomoseg.files.stores.addresses import in_full, url_of
-from tomoseg.files.stores.objects import BrokenError, Entry, again, not_trusted
+from tomoseg.files.stores.objects import (
+    CONNECT_SECONDS,
+    NO_ANSWER,
+    SILENT_SECONDS,
+    BrokenError,
+    Entry,
+    again,
+    not_trusted,
+)
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-_TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 
 
 class Web:
@@ -85,8 +92,9 @@ def _asked(url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
         BrokenError: If the request may be repeated.
     """
     plain = {"Accept-Encoding": "identity", **headers}
+    limits = httpx.Timeout(SILENT_SECONDS, connect=CONNECT_SECONDS)
     try:
-        with httpx.stream("GET", in_full(url), headers=plain, timeout=_TIMEOUT, follow_redirects=True) as reply:
+        with httpx.stream("GET", in_full(url), headers=plain, timeout=limits, follow_redirects=True) as reply:
             if reply.status_code in MAY_PASS:
                 raise BrokenError(f"HTTP status {reply.status_code}")
             is_empty = reply.status_code == 416 and reply.headers.get("Content-Range", "").endswith("/0")
@@ -97,6 +105,8 @@ def _asked(url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
         if (reason := why_untrusted(error)) is not None:
             told: InputError = _untrusted(url, reason)
             raise told from None
+        if isinstance(error, httpx.TimeoutException):
+            raise BrokenError(NO_ANSWER, is_silent=True) from None
         raise BrokenError(_broken(error)) from None
 
 
