@@ -57,8 +57,8 @@ class Compute(Config):
     """Numerical precision. auto takes int8 if the model has an int8 export that was measured to be close to fp32,
     otherwise half precision where that is faster, otherwise fp32."""
     batch_size: Annotated[int | None, Role.RESOURCES] = Field(None, ge=1)
-    """Maximum number of slices per forward pass. If omitted: 1 on a CPU (more is no faster there and needs more
-    memory), 4 elsewhere."""
+    """Maximum number of slices per forward pass. If omitted: 4 on a GPU; with OpenVINO one per thread, at most 4 and
+    fewer of large slices; otherwise 1, since more are no faster."""
     max_memory: Annotated[MemorySize | None, Role.RESOURCES] = None
     """Maximum memory of the process, such as 2GB or 1500MB. Batches are made smaller to fit, and a scan that cannot fit
     is refused. Unlimited if omitted."""

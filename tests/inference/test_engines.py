@@ -14,8 +14,10 @@ from tests.training.tiny import make_scan
 from tomoseg.inference.choose import choose_engine
 from tomoseg.inference.engines import ENGINES
 from tomoseg.inference.logits import LogitSource
-from tomoseg.inference.predictor import Predictor
+from tomoseg.inference.openvino_engine import OpenVinoEngine
+from tomoseg.inference.predictor import Predictor, _usual_batch
 from tomoseg.inference.segment import segment
+from tomoseg.inference.stages import Stages
 from tomoseg.inference.torch_engine import TorchEngine
 from tomoseg.options import Compute, EngineName, Precision, Request
 from tomoseg.volume import Volume
@@ -86,6 +88,55 @@ def test_logits_are_float32_with_structures_last_in_memory(model):
         logits = engine.run(images)
         assert (logits.shape, logits.dtype) == ((2, 11, 16, 12), np.float32)
         assert np.moveaxis(logits, 1, -1).flags.c_contiguous
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_slices_beside_each_other_are_those_one_by_one(model, count, monkeypatch):
+    monkeypatch.setattr("tomoseg.inference.openvino_engine.thread_count", lambda: 4)
+    images = np.random.default_rng(0).random((count, 2, 16, 12), np.float32)
+    engine = choose_engine(model, "openvino", "cpu", "fp32")
+    alone = np.concatenate([engine.run(image[None]) for image in images])
+    assert engine.at_once == 4
+    engine.prepare((16, 12), engine.at_once)
+    for _ in range(3):
+        assert np.array_equal(engine.run(images), alone)
+    engine.release()
+    assert np.array_equal(engine.run(images), alone)
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(1, 1), (2, 2), (16, 4)])
+def test_slices_at_once_are_one_per_thread_and_few(model, threads, expected, monkeypatch):
+    monkeypatch.setattr("tomoseg.inference.openvino_engine.thread_count", lambda: threads)
+    assert choose_engine(model, "openvino", "cpu", "fp32").at_once == expected
+    assert choose_engine(model, "torch", "cpu", "fp32").at_once == 1
+
+
+def test_large_slices_are_fewer_at_once_and_none_more_than_memory_holds(model, monkeypatch):
+    monkeypatch.setattr("tomoseg.inference.openvino_engine.thread_count", lambda: 4)
+    volume = Volume.from_array(make_scan(0)[0], np.diag([1.5, 1.5, 2.0, 1.0]))
+    prepared = []
+    monkeypatch.setattr(OpenVinoEngine, "prepare", lambda self, shape, images=1: prepared.append(images))
+
+    def batch(**more):
+        prepared.clear()
+        predictor = Predictor(model, Compute(engine="openvino", device="cpu", precision="fp32", **more))
+        scan, choices = predictor.on_grid(volume, Stages()), predictor.choices()
+        return predictor._prepared(predictor.engines(), ["axial"], scan, choices)
+
+    assert (batch(), prepared) == (4, [4])
+    assert (batch(batch_size=3), prepared) == (3, [3])
+    monkeypatch.setattr("tomoseg.inference.predictor.batch_that_fits", lambda limit, result, each, most: most // 2)
+    assert (batch(max_memory=10**10), prepared) == (2, [4, 2])
+    each = []
+    monkeypatch.setattr("tomoseg.inference.predictor._usual_batch", lambda engine, size: each.append(size) or 1)
+    batch()
+    monkeypatch.undo()
+    (size,) = each
+    engine = choose_engine(model, "openvino", "cpu", "fp32")
+    engine.at_once = 4
+    for allowed, expected in ((size - 1, 1), (2 * size, 2), (3.5 * size, 3), (100 * size, 4)):
+        monkeypatch.setattr("tomoseg.inference.predictor.BATCH_BYTES", int(allowed))
+        assert _usual_batch(engine, size) == expected
 
 
 def test_threads_may_share_a_predictor(model):

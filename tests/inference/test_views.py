@@ -134,7 +134,7 @@ def test_memory_of_other_views_counts(volume, monkeypatch):
             patch.setattr(
                 module, "batch_that_fits", lambda limit, result, each, most, v=view: held.update({v: result}) or 1
             )
-            predictor._batch(predictor.engines(), scan, predictor.choices())
+            predictor._prepared(predictor.engines(), [view], scan, predictor.choices())
         shape = scan.placement.shape
     assert shape == (24, 22, 8)
     slices = {"axial": 24 * 24, "coronal": 24 * 8}  # pixels, padded; of the 11 logits of each two slices are held
@@ -159,7 +159,7 @@ def test_a_tall_scan_s_coronal_slices_count_with_their_height(monkeypatch):
     for view in AXES:
         predictor = Predictor(model_of(view), Compute(device="cpu", precision="fp32", max_memory=10**10))
         scan = predictor.on_grid(tall, Stages())
-        predictor._batch(predictor.engines(), scan, predictor.choices())
+        predictor._prepared(predictor.engines(), [view], scan, predictor.choices())
     pixel = 3 * 4 * 11 + 4 * 9 * 8  # three batches of logits of 11 structures, and feature maps
     assert of_a_slice == [pixel * 16 * 16, pixel * 16 * 400, pixel * 16 * 400]
 

@@ -34,6 +34,9 @@ from tomoseg.models.openvino import (
 from tomoseg.networks.images import EngineInput
 from tomoseg.packages import is_installed
 
+MOST_STREAMS = 4
+"""Most slices that are computed beside each other, since each needs memory of its own."""
+
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 """OpenVINO's names of precisions."""
 
@@ -68,48 +71,86 @@ class OpenVinoEngine(Engine):
             raise ConfigError("expected a processor that computes in bf16, got one that does not; use precision fp32")
         self.precision = precision
         self._hint = HINTS[(floats or fastest_float()) if precision == "int8" else precision]
+        self.at_once = min(thread_count(), MOST_STREAMS)
         self._model, self._identity = model, identity
-        self._compiled: dict[tuple[int, ...], Any] = {}
+        self._compiled: dict[tuple[int, ...], _Compiled] = {}
         self._lock = threading.Lock()
-        self._free: dict[tuple[int, ...], list[Any]] = {}
         self._buffers = Buffers()
 
-    def prepare(self, shape: tuple[int, ...]) -> None:
-        """Compile the network for slices or blocks of a shape."""
-        self._compiled_for((self.input_spec.channels, *self.input_spec.padded(shape)))
+    def prepare(self, shape: tuple[int, ...], images: int = 1) -> None:
+        """Compile the network for so many slices or blocks of a shape at once."""
+        self._compiled_for((self.input_spec.channels, *self.input_spec.padded(shape)), images)
 
     def release(self) -> None:
         """Free the memory that idle compiled networks hold for feature maps."""
         with self._lock:
-            self._free.update((shape, []) for shape in self._free)
             compiled = list(self._compiled.values())
         for each in compiled:
-            each.release_memory()
+            each.release()
 
     def run(self, images: Float32[np.ndarray, "n w *xyz"]) -> Float32[np.ndarray, "n c *xyz"]:
-        """Compute the logits of windowed slices or blocks; structures are last in memory."""
-        shape = images.shape[1:]
-        compiled = self._compiled_for(shape)
-        with self._lock:  # a request serves one thread at a time
-            request = self._free[shape].pop() if self._free[shape] else None
-        request = request or compiled.create_infer_request()
-        channels = compiled.outputs[0].get_partial_shape()[len(shape)].get_length()
-        logits = self._buffers.take((len(images), *shape[1:], channels))
-        tensor = import_openvino().Tensor
-        for image, out in zip(images, logits, strict=True):  # a batch would be no faster, and take more memory
-            request.set_output_tensor(tensor(out[None], shared_memory=True))  # no copy
-            request.infer([image[None]], share_inputs=True, share_outputs=True)
-        with self._lock:
-            self._free[shape].append(request)
+        """Compute the logits of windowed slices or blocks; structures are last in memory.
+
+        Several are computed beside each other, each by its share of the threads, since threads that work on one small
+        slice wait for each other after every layer. They are as many as the network was prepared for.
+        """
+        compiled = self._compiled.get(images.shape[1:]) or self._compiled_for(images.shape[1:], 1)
+        logits = self._buffers.take((len(images), *images.shape[2:], compiled.channels))
+        compiled.run(images, logits)
         return np.moveaxis(logits, -1, 1)
 
-    def _compiled_for(self, shape: tuple[int, ...]) -> Any:
+    def _compiled_for(self, shape: tuple[int, ...], images: int) -> _Compiled:
+        streams = min(images, thread_count())
         with self._lock:
-            if shape not in self._compiled:
+            there = self._compiled.get(shape)
+            if there is None or there.streams != streams:
                 settings = {"INFERENCE_PRECISION_HINT": self._hint, "INFERENCE_NUM_THREADS": thread_count()}
-                self._compiled[shape] = compile_openvino(self._model, shape, settings, self._identity)
-                self._free[shape] = []
-            return self._compiled[shape]
+                if streams > 1:
+                    settings["NUM_STREAMS"] = streams
+                network = compile_openvino(self._model, shape, settings, self._identity)
+                self._compiled[shape] = there = _Compiled(network, streams)
+            return there
+
+
+class _Compiled:
+    """A network compiled for one input shape, and requests to it, each of which serves one thread at a time.
+
+    Attributes:
+        streams: Number of inputs that it computes beside each other.
+        channels: Number of channels of its output.
+    """
+
+    def __init__(self, network: Any, streams: int) -> None:
+        self._network, self.streams = network, streams
+        self.channels: int = network.outputs[0].get_partial_shape()[-1].get_length()
+        self._free: list[Any] = []
+
+    def release(self) -> None:
+        """Free the memory of idle requests."""
+        self._free.clear()
+        self._network.release_memory()
+
+    def run(self, images: Float32[np.ndarray, "n w *xyz"], logits: Float32[np.ndarray, "n *xyz c"]) -> None:
+        """Compute logits into an array."""
+        requests = [self._request() for _ in range(min(self.streams, len(images)))]
+        tensor = import_openvino().Tensor
+        try:
+            for number, (image, out) in enumerate(zip(images, logits, strict=True)):
+                request = requests[number % len(requests)]
+                request.wait()
+                request.set_input_tensor(tensor(image[None], shared_memory=True))  # no copies
+                request.set_output_tensor(tensor(out[None], shared_memory=True))
+                request.start_async()
+        finally:
+            for request in requests:  # none may write after this
+                request.wait()
+        self._free += requests
+
+    def _request(self) -> Any:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self._network.create_infer_request()
 
 
 def fastest_float() -> str:

@@ -41,6 +41,9 @@ from tomoseg.options import AS_TUNED, AUTO, Compute, Request
 from tomoseg.views import ordered
 from tomoseg.volume import Volume, seen
 
+BATCH_BYTES = 2**28
+"""Memory of a batch beyond which fewer slices are computed at once on a CPU."""
+
 GridLogits = Float32[np.ndarray, "c gx gy"]
 GridMasks = Bool[np.ndarray, "c gx gy"]
 
@@ -323,9 +326,7 @@ class Predictor:
         engines = self.engines(self._computed(choices))
         views = self._views(scan)
         with stages("prepare"):
-            for engine, view in zip(engines, views, strict=True):
-                engine.prepare(_input_spec(engine).tile(ordered(placement.shape, view)))
-        batch = self._batch(engines, scan, choices)
+            batch = self._prepared(engines, views, scan, choices)
         sources = [
             LogitSource(engine, choices.offsets, mirror)
             for engine, mirror in zip(engines, self._mirrors(choices), strict=True)
@@ -380,33 +381,41 @@ class Predictor:
         weights = self.fusion.weights(labels.names, height_mm)
         return None if weights is None else weights[..., None, None]
 
-    def _batch(self, engines: Sequence[Engine], scan: OnGrid, choices: Choices) -> int:
-        """Return the number of slices per forward pass: the configured one, or fewer if memory is limited."""
-        most = self.compute.batch_size or _usual_batch(engines[0])
-        if self.max_memory is None:
-            return most
-        self.release(choices.labels)
+    def _prepared(self, engines: Sequence[Engine], views: Sequence[str], scan: OnGrid, choices: Choices) -> int:
+        """Prepare the engines; return the number of slices per forward pass, fewer than asked if memory is limited."""
         shape = scan.placement.shape
-        structures = len(choices.labels)
-        views = self._views(scan)
-        tiles = [_input_spec(e).tile(ordered(shape, view)) for e, view in zip(engines, views, strict=True)]
-        pixels = max(math.prod(e.input_spec.padded(tile)) for e, tile in zip(engines, tiles, strict=True))
-        logits = 4 * structures * pixels
-        batches = 2 + len(engines)  # one per model in the making, one waiting, one in use
-        activations = [activation_bytes(one.record.network) for one in self.models]
-        each = batches * logits + max(activations) * pixels
+        tiles = [_input_spec(engine).tile(ordered(shape, view)) for engine, view in zip(engines, views, strict=True)]
+        pixels = [math.prod(engine.input_spec.padded(tile)) for engine, tile in zip(engines, tiles, strict=True)]
+        logits = 4 * len(choices.labels) * max(pixels)
+        activations = [activation_bytes(model.record.network) for model in self.models]
+        # a batch in the making per model, one waiting, one in use, and with views one more waiting
+        batches = len(engines) + 2 + (len(set(views)) > 1)
+        each = batches * logits + max(activations) * max(pixels)
+
+        def prepare(images: int) -> int:
+            for engine, tile in zip(engines, tiles, strict=True):
+                engine.prepare(tile, images if len(tile) == 2 else 1)
+            return images
+
+        asked = prepare(self.compute.batch_size or _usual_batch(engines[0], each))
+        if self.max_memory is None:
+            return asked
+        self.release(choices.labels)
         result = math.prod(scan.source.shape) * 2  # the label map and its copy in the file's order, or compressed masks
         smoothed_over = 2 * MOST_REACH + 1 if choices.decisions.smoothing > 0 else 0
         held = (2 + smoothed_over) * logits  # two grid slices around the scan's slice
-        held += (sum(activations) - max(activations)) * pixels  # one set per network
+        held += (sum(activations) - max(activations)) * max(pixels)  # one set per network
         held += sum(
-            _bytes_of_whole(engine, view, shape, structures) for engine, view in zip(engines, views, strict=True)
+            _bytes_of_whole(engine, view, shape, len(choices.labels))
+            for engine, view in zip(engines, views, strict=True)
         )
-        return batch_that_fits(self.max_memory, result + held, each, most)
+        fitting = batch_that_fits(self.max_memory, result + held, each, asked)
+        return asked if fitting == asked else prepare(fitting)
 
 
-def _usual_batch(engine: Engine) -> int:
-    return 1 if engine.device == "cpu" else 4
+def _usual_batch(engine: Engine, each: int) -> int:
+    """Return the usual number of slices per forward pass, each of which takes so many bytes."""
+    return engine.at_once if engine.device != "cpu" else min(engine.at_once, max(1, BATCH_BYTES // each))
 
 
 def _bytes_of_whole(engine: Engine, view: str, shape: tuple[int, int, int], structures: int) -> int:
@@ -457,7 +466,7 @@ def _view_logits(source: LogitSource, view: str, scan: OnGrid, batch: int) -> It
         if told and positions_mm is None:
             positions_mm = slice_positions(turned, ordered(scan.spacing_mm, view))
     logits = slice_logits(source, slabs, shape, batch, positions_mm)
-    yield from logits if view == "axial" else KeptLogits(logits, view).axial()
+    yield from logits if view == "axial" else KeptLogits(prefetch(logits, batch), view).axial()
 
 
 def _watched(logits: Iterable[GridLogits], watch: LogitSink) -> Generator[GridLogits, None, None]:

@@ -9,7 +9,7 @@ Source: Isensee, F. et al. (2021). nnU-Net. Nature Methods 18, 203-211 (Gaussian
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import product
 
 import numpy as np
@@ -97,7 +97,7 @@ def slice_logits(
     shape: tuple[int, int, int],
     batch: int,
     positions_mm: Float32[np.ndarray, "gz"] | None = None,
-) -> Iterator[Float32[np.ndarray, "c gx gy"]]:
+) -> Generator[Float32[np.ndarray, "c gx gy"], None, None]:
     """Yield the logits of each slice of a scan on the network's grid, from inferior to superior.
 
     Args:

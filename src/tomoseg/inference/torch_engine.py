@@ -30,6 +30,7 @@ class TorchEngine(Engine):
         self._format = MEMORY_FORMAT[network.dims]
         self.network = network.to(device).to(memory_format=self._format).eval()  # type: ignore[call-overload]
         self.device = str(device)
+        self.at_once = 1 if device.type == "cpu" else 4
         self.headless = isinstance(network, Headless)
         self.precision = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[dtype]
         self._place, self._dtype = device, dtype

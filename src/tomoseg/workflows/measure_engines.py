@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tomoseg.evaluation.scores import CaseScore
 from tomoseg.evaluation.summary import summarise
 from tomoseg.files.atomic import whole_file
 from tomoseg.files.outputs import begin_folder
+from tomoseg.inference.engine import Engine
 from tomoseg.inference.engines import ENGINES
 from tomoseg.inference.on_grid import OnGrid
 from tomoseg.inference.predictor import Predictor
@@ -147,7 +149,7 @@ def measure_engines(
     else:
         data = fitted_in_part(loaded.record.labels, grid_needed(loaded.record.grid, place), place)
         cases = data.split(split)[::every]
-        times = time_engines([one.engines()[0].run for one in predictors], _timed(loaded, data, cases))
+        times = _times([one.engines()[0] for one in predictors], _timed(loaded, data, cases))
         predictors.clear()  # scoring opens its own, one at a time
         scored = score_with_engines(loaded.folder, known, cases, spread, lambda way, *done: on_case(names[way], *done))
         made = [_scored(loaded, *of_way, data.labels) for of_way in zip(known, times, scored, strict=True)]
@@ -171,6 +173,19 @@ def ways_of_int8(model: Path, to: EngineName) -> list[EngineChoice]:
     """
     known = engines_and_precisions(load_model(model))
     return [(to, "fp32") if (to, "fp32") in known else known[0], (to, "int8")]
+
+
+def _times(engines: Sequence[Engine], images: Sequence[NetworkImage]) -> list[Timing]:
+    """Time engines on as many slices at once as they usually get, or on single blocks and patches."""
+    are_slices = isinstance(engines[0].input_spec, NetworkInput) and images[0].ndim == 4
+    at_once = [engine.at_once if are_slices else 1 for engine in engines]
+
+    def run(engine: Engine, count: int, image: NetworkImage) -> None:
+        engine.prepare(image.shape[2:], count)
+        engine.run(np.repeat(image, count, axis=0))
+
+    runs = [partial(run, engine, count) for engine, count in zip(engines, at_once, strict=True)]
+    return [one.divided_by(count) for one, count in zip(time_engines(runs, images), at_once, strict=True)]
 
 
 def _timed(model: Model, data: Preprocessed, cases: Sequence[PreprocessedCase]) -> list[NetworkImage]:
@@ -200,7 +215,7 @@ def _beside_the_first(
     count = min(len(scans), COMPARED_SCANS)
     brought = predictors[0].on_grid
     images = _images(model, (brought(volume, Stages()) for _, volume in scans.some(count)))
-    times = time_engines([predictor.engines()[0].run for predictor in predictors], images)
+    times = _times([predictor.engines()[0] for predictor in predictors], images)
     on_grids = (brought(volume, Stages()) for _, volume in scans.some(count))
     found = agreements(predictors, on_grids, lambda way, done: on_case(way, done, count))
     ways = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32
@@ -42,6 +42,10 @@ class Timing:
     rounds: int
     is_stable: bool
 
+    def divided_by(self, slices: int) -> Timing:
+        """Return the time per slice of runs of several slices."""
+        return replace(self, median=self.median / slices, low=self.low / slices, high=self.high / slices)
+
 
 def time_engines(
     runs: Sequence[Callable[[NetworkImage], object]],
@@ -55,7 +59,7 @@ def time_engines(
     `ROUNDS` rounds is within `STABLE` of their median, or after `MOST_SECONDS` and at least `ROUNDS` rounds.
 
     Args:
-        runs: The `run` method of each engine.
+        runs: Runs each engine on an image.
         images: Network inputs.
         clock: Clock in seconds.
     """
