@@ -180,3 +180,23 @@ def test_a_server_with_a_token_asks_for_it(opened, tmp_path, settings):
         page.keyboard.press("Enter")
         page.wait_for_selector("body[data-ready=jobs]")
         assert "hu" in page.get_by_label("Model").inner_text()
+
+
+def test_the_list_is_explained_when_empty_and_fits_a_telephone(opened, settings, tmp_path):
+    (tmp_path / "text.nii.gz").write_text("no scan")
+    with opened(make_app(settings), "/") as looked:
+        page = looked.page
+        page.wait_for_selector("text=No scan has been sent yet.")
+        assert not page.locator("table").is_visible()
+        page.get_by_label("Choose files").set_input_files(tmp_path / "text.nii.gz")
+        page.wait_for_selector("tr[data-state=failed]")
+        assert not page.locator(".none").is_visible()
+        page.set_viewport_size({"width": 400, "height": 800})
+        assert page.locator(".jobs").evaluate("one => one.scrollWidth") == 400
+        assert page.locator("td.state").bounding_box()["width"] > 300
+
+
+def test_from_a_job_that_is_gone_a_link_leads_back(opened, settings):
+    with opened(make_app(settings), "/#job=removed", wait="[role=alert]") as looked:
+        looked.page.get_by_role("link", name="All jobs").click()
+        looked.page.wait_for_selector("body[data-ready=jobs]")

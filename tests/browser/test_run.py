@@ -127,3 +127,23 @@ def test_folds_are_shown_one_by_one_and_a_name_is_no_html(opened, tmp_path):
         page.locator("[data-part=axial]").click()
         assert page.locator("[data-fact=state] dd").inner_text() == "terminé"
         assert looked.faults == []
+
+
+def test_letters_of_a_chart_keep_their_size_on_a_telephone(opened, viewing):
+    with opened(viewing.app(), f"/{viewing.secret}/") as looked:
+        page = looked.page
+        write(viewing.run.parts[0].folder, record(1), record(9))
+        page.wait_for_selector("[data-line=train_loss][data-points='2']")
+        widths = []
+        for width in (1200, 400):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.wait_for_timeout(200)
+            chart = page.locator("[data-chart=rate] svg")
+            scale = chart.evaluate("one => one.getScreenCTM().a")
+            assert scale == 1
+            box = chart.bounding_box()
+            last = chart.locator("circle").last.bounding_box()
+            assert 0 < box["x"] + box["width"] - last["x"] < 30  # the curve fills the chart
+            widths.append(box["width"])
+        assert widths[1] < widths[0]
+        assert "10⁻⁹" in page.locator("[data-fact=rate] dd").inner_text()

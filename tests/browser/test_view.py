@@ -368,3 +368,39 @@ def test_by_keyboard_alone_the_focus_stays_where_it_is(look, viewing):
             "all => all.filter(it => !(it.textContent || it.ariaLabel || it.labels?.length)).length"
         )
         assert unnamed == 0
+
+
+def test_a_scan_without_masks_is_shown_alone(look, files):
+    alone = Viewing(find_views(files / "ct.nii.gz", []), ViewOptions(open=False))
+    with look(alone) as looked:
+        page = looked.page
+        assert page.locator(".notes").inner_text() == "There are no masks: the scan is shown alone."
+        assert page.locator("[data-do=correct], [data-do=right], input[type=search]").count() == 0
+        page.set_viewport_size({"width": 400, "height": 800})
+        page.wait_for_timeout(200)
+        canvas, view = page.locator("canvas").bounding_box(), page.locator(".view").bounding_box()
+        assert view["x"] < canvas["x"]  # letters at its edges stand apart from what is beside it
+        assert canvas["x"] + canvas["width"] < view["x"] + view["width"] == 400
+        assert page.evaluate("document.scrollingElement.scrollWidth") == 400
+
+
+def test_a_search_without_a_result_says_so_and_alone_needs_a_structure(look, viewing):
+    with look(viewing) as looked:
+        page = looked.page
+        alone = page.locator("[data-do=alone]")
+        assert alone.is_disabled()
+        page.get_by_role("searchbox").fill("xyz")
+        assert page.locator(".unmatched").inner_text() == "No structure matches the search."
+        page.get_by_role("searchbox").fill("liver")
+        assert not page.locator(".unmatched").is_visible()
+        page.locator("[data-name=liver] .name").click()
+        assert alone.is_enabled()
+
+
+def test_the_ratings_of_cases_are_named_in_french(look, files):
+    views = find_views(files / "ct.nii.gz", [files / "masks.nii.gz"])
+    (case,) = views.cases
+    cases = (replace(case, score=0.5), replace(case, name="b", score=0.75))
+    viewing = Viewing(replace(views, cases=cases, measure="self-rating"), ViewOptions(open=False, lang="fr"))
+    with look(viewing) as looked:
+        assert "note du modèle 0,500" in looked.page.get_by_label("Cas").inner_text()

@@ -19,13 +19,13 @@ export interface Scale {
   span?: readonly [number, number];
 }
 
-const WIDTH = 560;
 const HEIGHT = 220;
 const LEFT = 58;
 const RIGHT = 10;
 const TOP = 8;
 const BOTTOM = 24;
 const FEW_POINTS = 40;
+const RAISED: Record<string, string> = Object.fromEntries([..."-0123456789"].map((sign, n) => [sign, "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"[n]!]));
 const SVG = "http://www.w3.org/2000/svg";
 
 type Numbers = readonly [number, number];
@@ -34,7 +34,9 @@ export class Chart {
   readonly element = element("figure", { class: "chart" });
   private readonly caption = element("figcaption");
   private readonly legend = element("div", { class: "legend" });
-  private readonly svg = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
+  private readonly svg = svg("svg", { height: HEIGHT, role: "img" });
+  private width = 560;
+  private title = "";
   private lines: readonly Line[] = [];
   private epochs: Numbers = [1, 1];
   private readonly cursor = svg("line", { class: "cursor", y1: TOP, y2: HEIGHT - BOTTOM, visibility: "hidden" });
@@ -47,10 +49,18 @@ export class Chart {
     this.element.append(this.caption, this.svg, this.legend);
     this.svg.addEventListener("pointermove", (event) => this.point(event));
     this.svg.addEventListener("pointerleave", () => this.read(null));
+    new ResizeObserver(() => this.resize()).observe(this.svg); // so that its letters keep their size
+  }
+
+  private resize(): void {
+    if (this.svg.clientWidth === 0 || this.svg.clientWidth === this.width) return;
+    this.width = this.svg.clientWidth;
+    if (this.title !== "") this.draw(this.title, this.lines, this.epochs);
   }
 
   /** Draw the lines, over all epochs that there are. */
   draw(title: string, lines: readonly Line[], epochs: Numbers): void {
+    this.title = title;
     this.lines = lines;
     this.epochs = epochs[0] < epochs[1] ? epochs : [epochs[0] - 0.5, epochs[0] + 0.5];
     this.caption.replaceChildren(title);
@@ -61,7 +71,7 @@ export class Chart {
     const rungs = (this.scale.logarithmic ? decades(span) : rounds(span, 5)).map((value) => [value, up(value)] as const);
     this.svg.replaceChildren(
       ...rungs.flatMap(([value, y]) => [
-        svg("line", { class: "rung", x1: LEFT, x2: WIDTH - RIGHT, y1: y, y2: y }),
+        svg("line", { class: "rung", x1: LEFT, x2: this.width - RIGHT, y1: y, y2: y }),
         label(short(value), { x: LEFT - 6, y: y + 4, "text-anchor": "end" }),
       ]),
       ...rounds(this.epochs, 8)
@@ -100,7 +110,7 @@ export class Chart {
 
   private point(event: PointerEvent): void {
     const box = this.svg.getBoundingClientRect();
-    const x = ((event.clientX - box.left) / box.width) * WIDTH;
+    const x = event.clientX - box.left;
     const known = [...new Set(this.lines.flatMap((line) => line.points.map(([epoch]) => epoch)))];
     if (known.length === 0) return;
     const far = (epoch: number): number => Math.abs(this.across(epoch) - x);
@@ -108,7 +118,7 @@ export class Chart {
   }
 
   private across(epoch: number): number {
-    return LEFT + 6 + (WIDTH - LEFT - RIGHT - 12) * share(epoch, this.epochs, false);
+    return LEFT + 6 + (this.width - LEFT - RIGHT - 12) * share(epoch, this.epochs, false);
   }
 
   private shows(value: number): boolean {
@@ -156,7 +166,9 @@ export function short(value: number): string {
   if (value === 0) return "0";
   if (size < 1e-3 || size >= 1e5) {
     const [mantissa, power] = value.toExponential(2).split("e") as [string, string];
-    return `${short(Number(mantissa))}e${Number(power)}`;
+    const raised = [...String(Number(power))].map((sign) => RAISED[sign]).join("");
+    const factor = short(Number(mantissa));
+    return factor === "1" ? `10${raised}` : `${factor}·10${raised}`;
   }
   const digits = Math.max(0, 3 - Math.floor(Math.log10(size)));
   return number(value, digits).replace(/([.,]\d*?)0+$/, "$1").replace(/[.,]$/, "");

@@ -63,6 +63,8 @@ interface Model {
 
 export class JobsPage {
   private readonly rows = element("tbody");
+  private readonly table = element("table", { hidden: "" });
+  private readonly none = element("p", { class: "none", hidden: "" });
   private readonly drop = element("div", { class: "drop" });
   private info: Info | null = null;
   private models: Model[] = [];
@@ -164,7 +166,9 @@ export class JobsPage {
       sessionStorage.setItem(LANGUAGE, other);
       this.draw(page);
     }, { lang: other, "data-do": "language" });
+    this.none.replaceChildren(say("No scan has been sent yet."));
     const heads = [say("Job"), say("Sent"), say("Model"), say("State"), ""].map((text) => element("th", {}, text));
+    this.table.replaceChildren(element("thead", {}, element("tr", {}, ...heads)), this.rows);
     page.replaceChildren(
       element(
         "section",
@@ -173,7 +177,8 @@ export class JobsPage {
         element("label", {}, say("Model"), models),
         this.structures(),
         this.drop,
-        element("table", {}, element("thead", {}, element("tr", {}, ...heads)), this.rows),
+        this.table,
+        this.none,
       ),
     );
     this.drawn = "";
@@ -291,12 +296,15 @@ export class JobsPage {
     if (now === this.drawn) return; // what did not change keeps its focus
     this.drawn = now;
     redraw(this.rows, ...jobs.map((job) => this.row(job)));
+    this.table.hidden = jobs.length === 0;
+    this.none.hidden = !this.table.hidden;
   }
 
   private row(job: Job): HTMLElement {
     const cell = (...children: (Node | string)[]): HTMLElement => element("td", {}, ...children);
     const line = element("tr", { "data-state": job.state, "data-job": job.id });
-    line.append(cell(String(job.number)), cell(when(job.created)), cell(job.model), element("td", { class: "state" }, ...this.state(job)), cell(...this.actions(job)));
+    const number = element("td", { "data-title": say("Job") }, String(job.number));
+    line.append(number, cell(when(job.created)), cell(job.model), element("td", { class: "state" }, ...this.state(job)), cell(...this.actions(job)));
     return line;
   }
 

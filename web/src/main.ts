@@ -35,6 +35,7 @@ const page = document.querySelector<HTMLElement>("#page");
 if (page !== null) {
   begin(page).catch((error: unknown) => {
     const told = error instanceof Error ? error.message : String(error);
-    page.replaceChildren(element("p", { class: "refused", role: "alert" }, told));
+    const back = location.hash === "" ? [] : [" ", element("a", { href: "#" }, say("All jobs"))];
+    page.replaceChildren(element("p", { class: "refused", role: "alert" }, told, ...back));
   });
 }

@@ -76,6 +76,7 @@ export class NiivueViewer implements Viewer {
       fontColor: [1, 1, 1, 1],
       multiplanarShowRender: SHOW_RENDER.ALWAYS,
       multiplanarLayout: MULTIPLANAR_TYPE.GRID,
+      multiplanarPadPixels: 16, // between the letters of one plane and those of the next
       viewModeHotKey: "",
       clipPlaneHotKey: "",
       cycleClipPlaneHotKey: "",

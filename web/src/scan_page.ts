@@ -23,10 +23,11 @@ const LAYOUTS: readonly (readonly [string, Layout])[] = [
   [later("Sagittal"), "sagittal"],
   [later("3D"), "render"],
 ];
+const MEASURES: Record<string, string> = { "self-rating": later("self-rating") };
 const VERDICTS: Record<Verdict, string> = { right: later("right"), "needs work": later("needs work") };
 const HELP = later(
   "1 soft tissue, 2 lung, 3 bone, 4 brain · O outline · A all, N none, S alone · +/− opacity · " +
-    "← → previous, next case · R right, W needs work · E correct, Ctrl+Z undo, [ ] brush size · D difference · " +
+    "← → previous, next case · R accept, W needs work · E correct, Ctrl+Z undo, [ ] brush size · D difference · " +
     "wheel: slices",
 );
 /** In both, only in the mask, only in the reference. */
@@ -116,6 +117,7 @@ export class ScanPage {
       this.viewers = [];
       this.shown = null;
       this.list.open([], false);
+      this.drawNotes();
     }
   }
 
@@ -246,7 +248,7 @@ export class ScanPage {
   private async judge(verdict: Verdict): Promise<void> {
     const row = this.session.cases[this.at];
     const { judge } = this.place;
-    if (row === undefined || judge === null || this.session.reviewer === null || this.isOpening) return;
+    if (row === undefined || judge === null || this.session.reviewer === null || this.isOpening || !this.hasMasks) return;
     const wanted = row.verdict === verdict ? null : verdict;
     try {
       await judge(this.at, wanted);
@@ -267,7 +269,7 @@ export class ScanPage {
   private correct(): void {
     const found = this.shown;
     const structure = this.list.chosen === null ? undefined : found?.structures[this.list.chosen];
-    if (found === null || this.scan === null || this.isOpening) return;
+    if (found === null || this.scan === null || this.isOpening || !this.hasMasks) return;
     if (found.not_correctable !== null) tell(found.not_correctable[spoken()]);
     else if (structure === undefined) tell(say("Choose a structure first."));
     else {
@@ -299,7 +301,7 @@ export class ScanPage {
     if (this.reference !== null) {
       parts.push(group(button(say("Difference"), () => this.setDifference(!this.difference), pressed(this.difference))));
     }
-    if (this.session.reviewer !== null && this.viewers[0]?.pen != null) {
+    if (this.session.reviewer !== null && this.viewers[0]?.pen != null && this.hasMasks) {
       parts.push(group(button(say("Correct"), () => this.correct(), { "data-do": "correct" })));
     }
     parts.push(this.drawCases(), group(...this.place.actions(this.shown)));
@@ -314,13 +316,18 @@ export class ScanPage {
     document.title = `${this.session.cases[this.at]?.name ?? ""} – tomoseg`;
   }
 
+  /** Whether there are masks to judge and to correct: a scan may be looked at alone. */
+  private get hasMasks(): boolean {
+    return (this.shown?.structures.length ?? 1) > 0;
+  }
+
   private drawCases(): HTMLElement {
     const { cases, measure, reviewer } = this.session;
     const box = element("div", { class: "group" });
     if (cases.length > 1) {
       const choice = element("select", { "aria-label": say("Cases") });
       cases.forEach((row, n) => {
-        const score = row.score === null ? "" : ` · ${measure} ${number(row.score, 3)}`;
+        const score = row.score === null ? "" : ` · ${say(MEASURES[measure] ?? measure)} ${number(row.score, 3)}`;
         const verdict = row.verdict === null ? "" : ` · ${say(VERDICTS[row.verdict])}`;
         choice.append(element("option", { value: String(n) }, `${n + 1}/${cases.length} ${row.name}${score}${verdict}`));
       });
@@ -332,7 +339,7 @@ export class ScanPage {
         button("→", () => void this.show(this.at + 1), { title: say("Next") }),
       );
     }
-    if (reviewer !== null && this.place.judge !== null) {
+    if (reviewer !== null && this.place.judge !== null && this.hasMasks) {
       const verdict = cases[this.at]?.verdict ?? null;
       const mark = (name: string, value: Verdict): HTMLElement =>
         button(name, () => void this.judge(value), { "aria-pressed": String(verdict === value), "data-do": value });
@@ -350,7 +357,8 @@ export class ScanPage {
     const box = element("details", {}, element("summary", {}, `${say("Warnings")} (${notices.length})`));
     box.append(element("ul", {}, ...lines));
     box.open = own.length > 0;
-    this.notes.replaceChildren(...(notices.length > 0 ? [box] : []));
+    const alone = element("p", {}, say("There are no masks: the scan is shown alone."));
+    this.notes.replaceChildren(...(notices.length > 0 ? [box] : []), ...(this.hasMasks ? [] : [alone]));
   }
 
   private drawFoot(voxel: Triple): void {

@@ -68,13 +68,15 @@ export class StructureList {
       button(say("None"), () => this.none(), { "data-do": "none" }),
       button(say("Alone"), () => this.alone(), { "data-do": "alone" }),
     );
+    const unmatched = element("p", { class: "unmatched", role: "status", hidden: "" }, say("No structure matches the search."));
     const groups = new Map<string, HTMLElement[]>();
     this.structures.forEach((structure, n) => {
       const group = structure.group[spoken()];
       groups.set(group, [...(groups.get(group) ?? []), this.row(structure, n)]);
     });
     const lists = [...groups].map(([group, rows]) => this.group(group, rows));
-    this.element.replaceChildren(search, buttons, element("div", { class: "groups" }, ...lists));
+    const parts = [search, buttons, unmatched, element("div", { class: "groups" }, ...lists)];
+    this.element.replaceChildren(...(this.structures.length > 0 ? parts : []));
     this.filter();
     this.mark();
   }
@@ -110,6 +112,8 @@ export class StructureList {
   }
 
   private mark(): void {
+    const alone = this.element.querySelector<HTMLButtonElement>("[data-do=alone]");
+    if (alone !== null) alone.disabled = this.chosen === null;
     for (const [n, { row, tick }] of this.rows) {
       tick.checked = this.shown.has(n);
       row.classList.toggle("chosen", n === this.chosen);
@@ -131,6 +135,8 @@ export class StructureList {
     for (const group of this.element.querySelectorAll<HTMLElement>("details")) {
       group.hidden = group.querySelector(".row:not([hidden])") === null;
     }
+    const unmatched = this.element.querySelector<HTMLElement>(".unmatched");
+    if (unmatched !== null) unmatched.hidden = this.element.querySelector(".row:not([hidden])") !== null;
   }
 
   private group(name: string, rows: HTMLElement[]): HTMLElement {

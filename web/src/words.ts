@@ -44,7 +44,8 @@ export function number(value: number, digits: number): string {
 
 /** A volume in ml: to three significant digits, and from 100 ml whole, as the terminal writes it. */
 export function volume(ml: number): string {
-  return ml.toLocaleString(locale(), ml < 100 ? { maximumSignificantDigits: 3 } : { maximumFractionDigits: 0 });
+  const digits = ml < 100 ? { maximumSignificantDigits: 3 } : { maximumFractionDigits: 0 };
+  return ml.toLocaleString(locale(), { ...digits, roundingMode: "halfEven" });
 }
 
 /** A position on an axis of the patient, by the letter of the side on which it lies. */
