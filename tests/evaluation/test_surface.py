@@ -1,5 +1,9 @@
 """Surface distances by hand, and against DeepMind's and MONAI's."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -152,3 +156,27 @@ def test_an_empty_mask_has_no_surface():
 def test_no_spacing_is_refused(spacing):
     with pytest.raises(InputError, match=r"expected a spacing above 0 mm, got .*; correct the scan's"):
         surface_of(voxels((2, 2, 2), (0, 0, 0)), spacing)
+
+
+MEAN_OF_MANY = """
+import numpy as np
+from tomoseg.evaluation.surface import SurfaceDistances
+
+draw = np.random.default_rng(0)
+print(repr(SurfaceDistances(*(draw.random(200_000) for _ in range(4))).mean()))
+"""
+
+
+def test_the_mean_is_the_same_to_the_last_digit_with_any_number_of_threads():
+    """Else it would depend on where a case is scored: workers have fewer threads than one process."""
+    means = {
+        subprocess.run(
+            [sys.executable, "-c", MEAN_OF_MANY],
+            env=os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for threads in ("1", "2")
+    }
+    assert len(means) == 1
