@@ -1,5 +1,6 @@
 """What commands print in French: their tables, summaries and last lines."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,7 @@ def test_train_and_models(french, tmp_path):
     printed = french("models", tmp_path / "run")
     assert "\nréseau : unet, canaux 4, 8\n" in printed
     assert "\ncas d'entraînement : " in printed
+    assert re.search(r"\nminutes : \d+,\d+\n", printed)
 
 
 def test_tune(french, monkeypatch, tmp_path):

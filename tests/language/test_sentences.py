@@ -1,5 +1,7 @@
 """Finished English sentences, told in French."""
 
+import errno
+import os
 import re
 from functools import cache
 
@@ -37,6 +39,31 @@ def test_sentences_by_hand():
     named = f"metrics: {unknown_name_message('dic', ['dice', 'iou'])}"
     told = "metrics\xa0: il faut l'un des 2 noms connus, pas 'dic'\xa0; vouliez-vous dire 'dice'\xa0?"
     assert sentence(named, "fr") == told
+
+
+@pytest.mark.parametrize(
+    ("got", "told"),
+    [
+        (os.strerror(errno.ENOENT), "fichier ou dossier introuvable"),
+        (os.strerror(errno.EACCES), "permission refusée"),
+        (str(OSError(errno.ECONNREFUSED, "Connection refused")), "connexion refusée"),
+        (str(OSError(errno.ENOSPC, "No space left on device", "a b/c")), "plus de place sur le disque\xa0: 'a b/c'"),
+    ],
+)
+def test_reasons_of_the_operating_system_are_told(got, told):
+    assert sentence(f"s: expected scores, got: {got}; name a folder of --output", "fr") == (
+        f"s\xa0: il faut des scores, mais\xa0: {told}\xa0; donnez un dossier de --output"
+    )
+
+
+def test_several_words_that_follow_a_verb_stay_grammatical():
+    run = (
+        "expected the dataset that this run was started with, got different grid and masks in pre; use that dataset or "
+        "another run folder"
+    )
+    assert "commencé, pre s'en distingue par\xa0: grille et masques\xa0;" in sentence(run, "fr")
+    alone = sentence("expected a run folder alone, got masks, --series with it; leave that out", "fr")
+    assert "seul, vous donnez aussi\xa0: masques, --series\xa0;" in alone
 
 
 def test_values_that_have_words_are_told_and_a_name_may_be_left_off():

@@ -52,7 +52,7 @@ class Screen:
         elif sign == "\n":
             self._next_line()
         else:
-            assert sign.isprintable(), repr(sign)
+            assert sign.isprintable() or sign == "\xa0", repr(sign)
             if self.column == self.columns:
                 self._next_line()
                 self.column = 0

@@ -319,6 +319,9 @@ def test_masks_that_do_not_go_together(tmp_path, dataset):
         evaluate(tmp_path / "ours", tmp_path / "ours", EvaluateOptions(structures=("livre",)))
     with pytest.raises(DatasetError, match="expected a preprocessed dataset with a model, got another folder; run"):
         evaluate(save(tmp_path / "model"), tmp_path / "ours")
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(DatasetError, match="a preprocessed dataset with a model, got a file; run .* on the reference"):
+        evaluate(tmp_path / "model", tmp_path / "a.txt")
 
 
 def test_another_grid_fails_alone_or_is_resampled(tmp_path):

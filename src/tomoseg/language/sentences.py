@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from string import Formatter
 
-from tomoseg.language.words import NO_BREAK, pointed, spoken, texts
+from tomoseg.language.words import NO_BREAK, all_later, pointed, spoken, texts
 from tomoseg.settings import Language
 
 SENTENCE = "sentence\4"
@@ -41,6 +41,41 @@ _ENGLISH = re.compile(
 _BARE_COLON = re.compile(rf"(?<=[^{NO_BREAK} ]): ")
 _HAS_WORDS = re.compile(r"[A-Za-z]{2}")
 _WORDS = {" to ": " à ", " and ": " et ", "..": " à "}
+
+_OF_THE_SYSTEM = all_later(
+    "No such file or directory",
+    "Permission denied",
+    "Operation not permitted",
+    "Is a directory",
+    "Not a directory",
+    "Directory not empty",
+    "File exists",
+    "File name too long",
+    "File too large",
+    "Too many levels of symbolic links",
+    "No space left on device",
+    "Disk quota exceeded",
+    "Read-only file system",
+    "Input/output error",
+    "Stale file handle",
+    "Device or resource busy",
+    "Text file busy",
+    "Cannot allocate memory",
+    "Too many open files",
+    "Broken pipe",
+    "Address already in use",
+    "Cannot assign requested address",
+    "Connection refused",
+    "Connection reset by peer",
+    "Connection timed out",
+    "Network is unreachable",
+    "No route to host",
+    "Name or service not known",
+    "Temporary failure in name resolution",
+)
+"""Reasons of the operating system, which Python gives in English, with an error's number and file around them."""
+
+_SYSTEM = re.compile(rf"(?:\[Errno -?\d+\] )?({'|'.join(map(re.escape, _OF_THE_SYSTEM))})(?:: ('.+'))?")
 
 
 def sentence(text: str, lang: Language | None = None) -> str:
@@ -124,6 +159,9 @@ def _told(value: str, lang: Language) -> str:
         return known
     if (figure := figures(value, lang)) != value:
         return figure
+    if (reason := _SYSTEM.fullmatch(value)) is not None:
+        told = texts(lang).get(reason[1], reason[1])
+        return told if reason[2] is None else f"{told}{NO_BREAK}: {reason[2]}"
     return _listed(value, lang, all) or _phrase(value, lang) or _listed(value, lang, any) or value
 
 

@@ -105,6 +105,8 @@ def _in_words(value: Any) -> str:
     """What is known of where a model comes from, in a line."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {of}" for name, of in value.items())
+    if isinstance(value, float):
+        return pointed(str(value))
     lines = "; ".join(map(str, value)) if isinstance(value, list) else str(value)
     return " ".join(lines.split())
 

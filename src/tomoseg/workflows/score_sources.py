@@ -128,14 +128,18 @@ def _check_steps(choices: Choices, cases: Sequence[PreprocessedCase]) -> None:
         )
 
 
+def _called(reference: Path) -> str:
+    return "a file" if reference.is_file() else "another folder"
+
+
 class MaskSource:
     """Predicted and reference masks, matched by the names of their cases."""
 
     def __init__(self, predicted: Path, reference: Path, options: EvaluateOptions, compute: Compute) -> None:
         if predicted.is_dir() and is_model(predicted):
             raise DatasetError(
-                f"{reference}: expected a preprocessed dataset with a model, got another folder; run tomoseg "
-                "preprocess on it, or tomoseg predict, and compare masks with masks"
+                f"{reference}: expected a preprocessed dataset with a model, got {_called(reference)}; run tomoseg "
+                "preprocess on the reference, or tomoseg predict, and compare masks with masks"
             )
         self.cases, self.missing = matched_cases(predicted, reference)
         self.labels, self.warnings = _common_labels(list(self.cases.values()), options.structures)
