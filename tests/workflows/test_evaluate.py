@@ -320,7 +320,7 @@ def test_masks_that_do_not_go_together(tmp_path, dataset):
     with pytest.raises(DatasetError, match="expected a preprocessed dataset with a model, got another folder; run"):
         evaluate(save(tmp_path / "model"), tmp_path / "ours")
     (tmp_path / "a.txt").touch()
-    with pytest.raises(DatasetError, match="a preprocessed dataset with a model, got a file; run .* on the reference"):
+    with pytest.raises(DatasetError, match=r"a preprocessed dataset with a model, got a file; run .* on the reference"):
         evaluate(tmp_path / "model", tmp_path / "a.txt")
 
 
@@ -415,7 +415,7 @@ def test_pages_of_the_worst_cases_are_written_and_linked(tmp_path):
     found = evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(pages_3d=1), output=tmp_path / "o")
     assert found.pages == (("a", tmp_path / "o" / "a_3d.html"),)
     about, *_ = read_page(tmp_path / "o" / "a_3d.html")
-    assert [one["dice"] for one in about["structures"]] == [round(found.summary.structures[0].dice * 2 - 1, 4)]
+    assert [one["dice"] for one in about["structures"]] == [round(found.summary.structures[0].dice * 2 - 1, 6)]
     assert about["sides"] == ["Prediction", "Reference"]
     assert '<a href="a_3d.html">a</a>' in (tmp_path / "o" / "report.html").read_text(encoding="utf-8")
 
@@ -428,6 +428,6 @@ def test_a_page_of_what_a_model_predicts_has_the_dice_of_its_scores(dataset, tmp
     about, *_ = read_page(path)
     scores = {s.structure: s.dice for c in found.scores if c.case == case for s in c.structures}
     shown = {one["name"]: one["dice"] for one in about["structures"]}
-    assert {name: None if d is None else round(d, 4) for name, d in scores.items() if d is not None} == {
+    assert {name: None if d is None else round(d, 6) for name, d in scores.items() if d is not None} == {
         name: dice for name, dice in shown.items() if scores.get(name) is not None
     }
