@@ -387,6 +387,15 @@ def test_scores_are_not_lost_for_a_picture(tmp_path):
     assert (tmp_path / "o" / "scores.csv").is_file()
 
 
+def test_pictures_without_a_scan_are_told(tmp_path):
+    write_masks(tmp_path / "ours" / "a", liver=cube(2))
+    write_masks(tmp_path / "theirs" / "a", liver=cube(3))
+    found = evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(panels=3), output=tmp_path / "o")
+    assert found.warnings == (
+        "a liver was not drawn: expected its CT beside the masks, found none; add it as ct.nii.gz",
+    )
+
+
 def test_pictures_are_drawn_where_there_is_a_scan(tmp_path):
     write_masks(tmp_path / "ours" / "a", liver=cube(2))
     write_masks(tmp_path / "theirs" / "a" / "segmentations", liver=cube(3))

@@ -414,8 +414,8 @@ def _draw_worst(
     for case, score in worst_of(scores, options.panels, each_once=True):
         path = output / fitting(f"{case}_{score.structure}", ".png")
         try:
-            if source.draw(case, score.structure, path, options):
-                drawn.append((case, score.structure, path))
+            source.draw(case, score.structure, path, options)
+            drawn.append((case, score.structure, path))
         except (InputError, GridError) as error:
             undrawn.append(f"{case} {score.structure} was not drawn: {error}")
     return drawn, undrawn

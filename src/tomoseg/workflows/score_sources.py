@@ -11,7 +11,7 @@ import numpy as np
 from tomoseg.datasets.cases import MaskCase
 from tomoseg.datasets.mask_cases import OpenMasks, find_mask_cases
 from tomoseg.datasets.shared_grid import shared_grid
-from tomoseg.errors import ConfigError, DatasetError, TomosegError, counted, unknown_name_message
+from tomoseg.errors import ConfigError, DatasetError, InputError, TomosegError, counted, unknown_name_message
 from tomoseg.evaluation.masks import Pair, Scoring, score_pairs
 from tomoseg.evaluation.scores import CaseScore
 from tomoseg.files.label_files import noticed_of_geometry
@@ -66,14 +66,18 @@ class ModelSource:
         case = self.cases[name]
         return score_case_fully(self._held_out.judge(case), case, scoring, self._choices, self.labels.names)
 
-    def draw(self, name: str, structure: str, path: Path, options: EvaluateOptions) -> bool:
-        """Draw a structure of a case; return False if there is nothing to draw."""
+    def draw(self, name: str, structure: str, path: Path, options: EvaluateOptions) -> None:
+        """Draw a structure of a case.
+
+        Raises:
+            InputError: If no voxel of the reference is left on the model's grid.
+        """
         from tomoseg.pictures.panel import draw_panel  # imports Matplotlib
 
         case, channel = self.cases[name], self._choices.labels.channel(structure)
         ct, reference = case.ct(), structure_mask(case.masks(), channel)
         if not reference.any():
-            return False
+            raise InputError("expected voxels of it on the model's grid, found none")
         inside = np.flatnonzero(reference.any(axis=(0, 1)))
         tried = inside[[len(inside) * part // LOOKED_AT for part in range(LOOKED_AT)]]
         wanted = list(dict.fromkeys(tried.tolist()))
@@ -82,7 +86,6 @@ class ModelSource:
         k = max(found, key=lambda k: int(np.count_nonzero(found[k] != reference[:, :, k])))
         spacing_mm = case.grid_spacing_mm[:2]
         draw_panel(ct[:, :, k], reference[:, :, k], found[k], structure, spacing_mm, path, lang=options.lang)
-        return True
 
     def page(self, name: str, path: Path, options: EvaluateOptions) -> None:
         """Write the 3D page of a case, on the voxels that it was scored on."""
@@ -163,14 +166,19 @@ class MaskSource:
         scores = tuple(score_pairs(pairs(), reference.grid, scoring))
         return CaseScore(name, scores, theirs.patient, reference.grid.spacing_mm)
 
-    def draw(self, name: str, structure: str, path: Path, options: EvaluateOptions) -> bool:
-        """Draw a structure of a case; return False without its scan."""
+    def draw(self, name: str, structure: str, path: Path, options: EvaluateOptions) -> None:
+        """Draw a structure of a case.
+
+        Raises:
+            GridError: If the scan is on another grid than the reference.
+            InputError: If there is no scan, or it cannot be read.
+        """
         from tomoseg.pictures.panel import draw_panel, worst_slice  # imports Matplotlib
 
         ours, theirs = self.cases[name]
         ct = theirs.ct or ours.ct
         if ct is None:
-            return False
+            raise InputError("expected its CT beside the masks, found none; add it as ct.nii.gz")
         volume = read_scan(ct)
         reference, predicted = self._open(ours, theirs)
         check_same_grid(volume.source, reference.grid, str(ct), "the reference")
@@ -179,7 +187,6 @@ class MaskSource:
         at, one = (0, 0, k), (volume.shape[0], volume.shape[1], 1)
         red, blue = (mask.within(at, one).whole()[:, :, 0] for mask in (given, found))
         draw_panel(volume.hu[:, :, k], red, blue, structure, volume.spacing_mm[:2], path, lang=options.lang)
-        return True
 
     def page(self, name: str, path: Path, options: EvaluateOptions) -> None:
         """Write the 3D page of a case."""
