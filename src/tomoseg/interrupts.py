@@ -1,4 +1,4 @@
-"""Ctrl-C, which a terminal sends to every process of a command."""
+"""Ctrl-C and requests to end, which a terminal, `timeout` or a cluster sends to every process of a command."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def interrupts_blocked() -> Iterator[None]:
+def interrupts_blocked(*more: signal.Signals) -> Iterator[None]:
     """Block Ctrl-C in the block, and for good in the processes started in it, which this one ends itself.
 
     Otherwise each prints a traceback, and dies before it has been told to. One that came meanwhile arrives afterwards.
+
+    Args:
+        more: Further signals to block, such as SIGTERM for processes that end without it.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -19,7 +22,7 @@ def interrupts_blocked() -> Iterator[None]:
     from multiprocessing import resource_tracker
 
     resource_tracker.ensure_running()  # its first start, with the first process, would unblock it again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *more})
     try:
         yield
     finally:

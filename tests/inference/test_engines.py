@@ -14,7 +14,7 @@ from tests.training.tiny import make_scan
 from tomoseg.inference.choose import choose_engine
 from tomoseg.inference.engines import ENGINES
 from tomoseg.inference.logits import LogitSource
-from tomoseg.inference.openvino_engine import OpenVinoEngine
+from tomoseg.inference.openvino_engine import KEPT_SHAPES, OpenVinoEngine
 from tomoseg.inference.predictor import Predictor, _usual_batch
 from tomoseg.inference.segment import segment
 from tomoseg.inference.stages import Stages
@@ -102,6 +102,17 @@ def test_slices_beside_each_other_are_those_one_by_one(model, count, monkeypatch
         assert np.array_equal(engine.run(images), alone)
     engine.release()
     assert np.array_equal(engine.run(images), alone)
+
+
+def test_of_many_sizes_the_last_few_stay_compiled(model):
+    engine = choose_engine(model, "openvino", "cpu", "fp32")
+    images = [np.random.default_rng(k).random((2, 2, 8 + 4 * (k % 5), 12), np.float32) for k in range(11)]
+    first = [engine.run(image) for image in images]
+    assert len(engine._compiled) == KEPT_SHAPES
+    engine.prepare((8, 12), 2)  # of the first and last size
+    assert len(engine._compiled) == KEPT_SHAPES
+    for image, logits in zip(images, first, strict=True):
+        assert np.array_equal(engine.run(image), logits)
 
 
 @pytest.mark.parametrize(("threads", "expected"), [(1, 1), (2, 2), (16, 4)])

@@ -1,8 +1,10 @@
 """A row for long work: what is done, of how much, since when, on what; and no row without a terminal."""
 
 import re
+import time
 
 from tests.terminal.screen import run_on_terminal
+from tomoseg.terminal import waiting
 from tomoseg.terminal.rows import CASES_OF, progress
 
 SCRIPT = """
@@ -73,3 +75,18 @@ def test_without_a_terminal_nothing_is_drawn(capsys):
     with progress("check", 3, CASES_OF) as show:
         show(1, None, "[/x]")
     assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_terminal_a_line_tells_now_and_then_what_is_done(capsys, monkeypatch):
+    monkeypatch.setattr(waiting, "FIRST_SECONDS", 0.05)
+    with progress("check", 3, CASES_OF) as show:
+        show(2)
+        time.sleep(0.4)
+    assert capsys.readouterr().err == "check: 2 of 3 cases\n"
+
+
+def test_nothing_is_told_of_work_of_unknown_parts(capsys, monkeypatch):
+    monkeypatch.setattr(waiting, "FIRST_SECONDS", 0.05)
+    with progress("draw"):
+        time.sleep(0.2)
+    assert capsys.readouterr().err == ""

@@ -1,6 +1,8 @@
 """`train --views`: a network for each view in one run folder, which together are one model."""
 
 import multiprocessing
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -301,7 +303,8 @@ def at_once(dataset, tmp_path_factory):
     )
     config = make_config(**AT_ONCE)
     stopped = train_run(dataset, folder, config, replace(told, should_stop=lambda: bool(heard["steps"])))
-    return folder, stopped, heard, train_run(dataset, folder, config, told)
+    with_readers = config.model_copy(update={"workers": 1})
+    return folder, stopped, heard, train_run(dataset, folder, with_readers, told)
 
 
 def test_views_side_by_side_are_stopped_and_continued(at_once, dataset, tmp_path):
@@ -335,6 +338,20 @@ def test_an_error_of_one_view_ends_all(dataset, tmp_path):
     with pytest.raises(TrainingError, match="expected a finite"):
         train_run(dataset, tmp_path / "run", config)
     assert of_views() == []
+
+
+def test_a_request_to_end_that_reaches_every_process_saves_all(dataset, tmp_path):
+    asked = []
+
+    def ask(step):
+        if not asked:
+            asked[:] = [os.kill(child.pid, signal.SIGTERM) for child in of_views()]
+
+    config = make_config(**AT_ONCE | {"epochs": 1000})
+    outcome = train_run(dataset, tmp_path / "run", config, Listener(on_step=ask, should_stop=lambda: bool(asked)))
+    assert not outcome.finished
+    assert of_views() == []
+    assert [(tmp_path / "run" / view / "last.pt").is_file() for view in ("axial", "coronal")] == [True, True]
 
 
 def test_the_process_of_a_view_that_is_lost_is_named(dataset, tmp_path):

@@ -182,6 +182,8 @@ def _begin(ray: Any, address: str | None) -> None:
         ConfigError: If it cannot be reached.
     """
     local: dict[str, Any] = {} if address else {"include_dashboard": False}
+    if not address:  # Ray would let its workers wait for every other program, though the command waits for them
+        os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         _reach(address or os.environ.get("RAY_ADDRESS", ""))
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **local)

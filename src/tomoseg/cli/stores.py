@@ -92,17 +92,15 @@ def _refuse_sharing(given: Mapping[str, Any]) -> None:
 def _check(place: Path) -> None:
     from tomoseg.files.stores.upload import check_store
     from tomoseg.terminal.rows import progress
-    from tomoseg.terminal.waiting import lines_while
 
     waiting = say("Waiting for {url} to answer", url=url_of(place))
-    with progress(say("output")), lines_while(lambda: waiting):
+    with progress(say("output"), line=lambda: waiting):
         check_store(place)
 
 
 def _have(name: str, place: Path, *, lazily: bool) -> None:
     from tomoseg.files.stores.mirror import mirror
     from tomoseg.terminal.rows import progress
-    from tomoseg.terminal.waiting import lines_while
 
     url, done_of = url_of(place), (0, 0)
 
@@ -117,7 +115,7 @@ def _have(name: str, place: Path, *, lazily: bool) -> None:
             return say("Waiting for {url} to answer", url=url)
         return say("Downloading {url}: {done} of {total} files", url=url, done=done, total=total)
 
-    with progress(say("download")) as show, lines_while(words):
+    with progress(say("download"), line=words) as show:
         there = mirror(_without_pattern(place), lazily=lazily, on_object=on_object)
     if not there and name != "output":
         raise InputError(f"{url_of(place)}: expected an object, or some below it, found none; check the address")

@@ -37,6 +37,10 @@ from tomoseg.packages import is_installed
 MOST_STREAMS = 4
 """Most slices that are computed beside each other, since each needs memory of its own."""
 
+KEPT_SHAPES = 2
+"""Input shapes whose compiled networks stay in memory, some 16 MB each: nearly every scan of a folder has another, and
+to load one again from the cache takes a fiftieth of a second."""
+
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 """OpenVINO's names of precisions."""
 
@@ -108,7 +112,11 @@ class OpenVinoEngine(Engine):
                 if streams > 1:
                     settings["NUM_STREAMS"] = streams
                 network = compile_openvino(self._model, shape, settings, self._identity)
-                self._compiled[shape] = there = _Compiled(network, streams)
+                there = _Compiled(network, streams)
+            self._compiled.pop(shape, None)
+            self._compiled[shape] = there  # as the last used
+            while len(self._compiled) > KEPT_SHAPES:
+                del self._compiled[next(iter(self._compiled))]  # a thread that still computes with it holds it
             return there
 
 

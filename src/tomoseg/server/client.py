@@ -52,6 +52,8 @@ class Client:
 
     def __init__(self, url: str, token: str | None = None, timeout: float = 60.0) -> None:
         self.url = url.rstrip("/")
+        if not self.url.lower().startswith(("http://", "https://")):
+            raise ServerError(f"{url}: expected a server's URL such as http://127.0.0.1:8117, got one without http://")
         given = os.environ.get("TOMOSEG_TOKEN") if token is None else token
         headers = {"tomoseg-api": str(API_VERSION)} | ({"authorization": f"Bearer {given}"} if given else {})
         try:

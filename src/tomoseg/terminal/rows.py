@@ -14,6 +14,7 @@ from rich.text import Text
 
 from tomoseg.language.words import later, say
 from tomoseg.terminal.console import err
+from tomoseg.terminal.waiting import lines_while
 
 LEAST_SECONDS, LEAST_SHARE, LEAST_ITEMS = 5.0, 0.02, 2
 """How long work must have gone on, and how much of it must be done, before the time left is shown."""
@@ -143,24 +144,30 @@ class Screen(Progress):
 
 
 @contextmanager
-def progress(what: str, total: int | None = None, count: str = DONE_OF) -> Iterator[Callable[..., None]]:
+def progress(
+    what: str, total: int | None = None, count: str = DONE_OF, line: Callable[[], str] | None = None
+) -> Iterator[Callable[..., None]]:
     """One row for long work, from its beginning; a bar that goes to and fro where nothing is known of its parts.
+
+    Where no rows are drawn, a line tells now and then how much is done.
 
     Args:
         what: What it is called.
         total: Its parts, if that is known already.
         count: How many are done of how many, as the catalogue has it.
+        line: What such a line says instead.
 
     Yields:
         A function that takes how many parts are done, of how many (as before if None), and what the last one is called.
     """
-    began, parts = time.monotonic(), total
-    with Screen() as screen:
+    began, parts, told = time.monotonic(), total, ""
+    with Screen() as screen, lines_while(line or (lambda: told)):
 
         def show(done: int, total: int | None = None, name: str = "") -> None:
-            nonlocal parts
+            nonlocal parts, told
             parts = parts if total is None else total
             words = say(count, done=done, total=parts) if parts else ""
+            told = say("{name}: {text}", name=what, text=words) if words else ""
             clock = Clock.of(time.monotonic() - began, done / parts if parts else 0.0, done)
             screen.show(what, what, done, parts, words, clock, name)
 

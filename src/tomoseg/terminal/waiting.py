@@ -20,7 +20,8 @@ def lines_while(words: Callable[[], str]) -> Iterator[None]:
     """Write a line now and then while the block goes on, unless rows are drawn.
 
     Args:
-        words: Returns what is waited for, as a finished sentence in the language of this process.
+        words: Returns what is waited for or done, as a finished sentence in the language of this process; if it is
+            empty, no line is written.
     """
     ended = threading.Event()
 
@@ -28,7 +29,8 @@ def lines_while(words: Callable[[], str]) -> Iterator[None]:
         wait = FIRST_SECONDS
         with suppress(PrintError):
             while not ended.wait(wait):
-                err.print(words())
+                if said := words():
+                    err.print(said)
                 wait = LINE_SECONDS
 
     teller = threading.Thread(target=tell, name="tomoseg-waiting", daemon=True)

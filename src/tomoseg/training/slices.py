@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -204,7 +205,7 @@ class EpochLoader:
         size = self._batch_size
         batches = [draws[first : first + size] for first in range(0, len(draws), size)]
         self._batches[:] = [self._ranks.share(batch) for batch in batches]
-        with interrupts_blocked():  # for the processes that read, which the first pass starts
+        with interrupts_blocked(signal.SIGTERM):  # for the processes that read, which the first pass starts
             read = iter(self._loader)
         yield from read
 

@@ -81,7 +81,8 @@ def train_side_by_side(jobs: Mapping[str, ViewJob], told: Listener) -> dict[str,
 def _started(view: str, job: ViewJob, stop: Any, threads: int) -> tuple[Connection, BaseProcess]:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_train, args=(job, theirs, stop), name=f"tomoseg-{view}", daemon=True)
+    # no daemon, which may not start the processes that read for it
+    process = context.Process(target=_train, args=(job, theirs, stop), name=f"tomoseg-{view}", daemon=False)
     start_with_threads(process, threads)
     theirs.close()
     return ours, process
@@ -140,9 +141,6 @@ def _end(crew: list[BaseProcess], *, at_once: bool) -> None:
     for process in crew:
         process.join(0 if at_once else END_SECONDS)
         if process.is_alive():
-            process.terminate()
-            process.join(END_SECONDS)
-        if process.is_alive():
             process.kill()
             process.join()
 
@@ -189,10 +187,16 @@ class _Teller:
 
 
 def _train(job: ViewJob, pipe: Connection, stop: Any) -> None:
-    """Train one view and send what happens; it ends early if its parent is gone."""
+    """Train one view and send what happens; it ends early, its state saved, if its parent is gone or it is asked to."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent handles it
-    refuse_hopeless_threads()
     lost = False
+
+    def lose(*_: object) -> None:
+        nonlocal lost
+        lost = True
+
+    signal.signal(signal.SIGTERM, lose)  # that of a cluster's manager or of `timeout` reaches all processes too
+    refuse_hopeless_threads()
 
     def send(kind: str, *what: Any) -> None:
         nonlocal lost
