@@ -61,14 +61,14 @@ def test_nothing_is_wider_than_the_window(page):
     assert page.evaluate("document.scrollingElement.scrollWidth") == page.viewport_size["width"]
 
 
-@pytest.mark.parametrize("page", [(checked, 400)], indirect=True, ids=str)
+@pytest.mark.parametrize("page", [(checked, 400)], indirect=True, ids=["checked"])
 def test_no_number_is_broken(page):
     numbers = page.locator(".held td:not(:first-child)").evaluate_all(OF_TEXTS)
     assert len(numbers) == 10
     assert {number["lines"] for number in numbers} == {1}
 
 
-@pytest.mark.parametrize("page", [(scored, 1200)], indirect=True, ids=str)
+@pytest.mark.parametrize("page", [(scored, 1200)], indirect=True, ids=["scored"])
 def test_a_plot_is_level_with_its_row(page):
     for media in ("screen", "print"):
         page.emulate_media(media=media)
