@@ -77,8 +77,8 @@ class TestErrors:
         assert "\n" not in str(raised.value)
 
     def test_thresholds_that_are_none_are_refused(self):
-        for text in ("high", "liver=", "liver=high", "="):
-            with pytest.raises(ConfigError, match=r"expected a threshold such as 0.4 or liver=0.3, got"):
+        for text in ("high", "liver=", "liver=high", "=", "1.4", "liver=0", "1", "-0.5", "nan"):
+            with pytest.raises(ConfigError, match=rf"expected a threshold between 0 and 1 such as .*, got '{text}'; "):
                 thresholds_of([text], ["liver"])
         with pytest.raises(ConfigError, match=r"threshold livr=0\.3: expected 'liver', got 'livr'; correct it"):
             thresholds_of(["livr=0.3"], ["liver"])

@@ -92,6 +92,16 @@ def counted(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def near_names(name: str, known: Sequence[str]) -> list[str]:
+    """Return the known name that is near to an unknown one, if there is one.
+
+    Example:
+        >>> near_names("livr", ["liver", "spleen"]), near_names("de", ["en", "fr"])
+        (['liver'], [])
+    """
+    return difflib.get_close_matches(name, known, n=1, cutoff=NEAR)
+
+
 def unknown_name_message(name: str, known: Sequence[str]) -> str:
     """Return the message for an unknown name, with the known one that is near, or else with the known ones.
 
@@ -107,7 +117,7 @@ def unknown_name_message(name: str, known: Sequence[str]) -> str:
     """
     if len(known) == 1:
         return f"expected {known[0]!r}, got {name!r}; correct it"
-    near = difflib.get_close_matches(name, known, n=1, cutoff=NEAR)
+    near = near_names(name, known)
     hint = (
         f"did you mean {near[0]!r}?"
         if near

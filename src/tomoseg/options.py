@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -109,7 +110,7 @@ def thresholds_of(texts: Sequence[str], names: Sequence[str]) -> dict[str, float
         names: The names of the model's structures.
 
     Raises:
-        ConfigError: If one is no number or names an unknown structure.
+        ConfigError: If one is no number between 0 and 1 or names an unknown structure.
 
     Example:
         >>> thresholds_of(["0.4", "liver=0.3"], ["liver", "spleen"])
@@ -121,7 +122,11 @@ def thresholds_of(texts: Sequence[str], names: Sequence[str]) -> dict[str, float
         try:
             value = float(number)
         except ValueError:
-            raise ConfigError(f"expected a threshold such as 0.4 or liver=0.3, got {text!r}; correct it") from None
+            value = math.nan
+        if not 0 < value < 1:
+            raise ConfigError(
+                f"expected a threshold between 0 and 1 such as 0.4 or liver=0.3, got {text!r}; correct it"
+            )
         if name and name not in names:
             raise ConfigError(f"threshold {text}: {unknown_name_message(name, names)}")
         found |= {name: value} if name else dict.fromkeys(names, value)

@@ -40,6 +40,8 @@ def test_text_by_hand():
         ("opening:x", r"expected an amount in mm above 0 such as opening:2, got 'x'; correct it"),
         ("remove_small:-1", r"expected an amount in ml above 0 such as remove_small:0.5, got '-1'"),
         ("closing:inf", r"expected an amount in mm above 0"),
+        ("closing:", r"expected an amount in mm above 0 such as closing:\S+, got ''"),
+        ("largest:", r"expected largest without an amount, got ''; leave it out"),
         ("largest:2", r"expected largest without an amount, got '2'; leave it out"),
     ],
 )

@@ -387,6 +387,13 @@ def test_scores_are_not_lost_for_a_picture(tmp_path):
     assert (tmp_path / "o" / "scores.csv").is_file()
 
 
+def test_masks_are_not_tuned(tmp_path):
+    for side in ("ours", "theirs"):
+        write_masks(tmp_path / side / "a", liver=cube(2))
+    with pytest.raises(ConfigError, match="expected a model and a preprocessed dataset with --tuned, got masks; leave"):
+        evaluate(tmp_path / "ours", tmp_path / "theirs", EvaluateOptions(tuned=True))
+
+
 def test_pictures_without_a_scan_are_told(tmp_path):
     write_masks(tmp_path / "ours" / "a", liver=cube(2))
     write_masks(tmp_path / "theirs" / "a", liver=cube(3))

@@ -97,7 +97,7 @@ def test_two_sides(files, tmp_path):
     (tmp_path / "reference" / "spleen.nii.gz").unlink()
     shutil.copy(files / "masks" / "liver.nii.gz", tmp_path / "reference" / "heart.nii.gz")
     scene = _shown(files / "ct.nii.gz", files / "masks", against=tmp_path / "reference")
-    assert {entry.structure.name: entry.dice for entry in scene.entries} == {"spleen": 0, "liver": 1, "heart": 0}
+    assert {entry.structure.name: entry.dice for entry in scene.entries} == {"spleen": None, "liver": 1, "heart": 0}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from tomoseg.cli.others import COMMANDS as OF_OTHERS
-from tomoseg.errors import ConfigError, unknown_name_message
+from tomoseg.errors import ConfigError, near_names, unknown_name_message
 
 
 def refusing(command: str) -> AbstractContextManager[None]:
@@ -39,6 +39,8 @@ def without_command(first: str, commands: Sequence[str]) -> str:
     ours = OF_OTHERS.get(first.lower())
     if ours is not None:
         return f"expected one of our commands, got {first!r}; `tomoseg {ours} --help` says how it is done"
+    if not near_names(first, commands):
+        return f"expected a command, got {first!r}; `tomoseg --help` lists them"
     return unknown_name_message(first, commands)
 
 

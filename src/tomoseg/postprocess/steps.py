@@ -61,16 +61,16 @@ def steps_of(texts: Sequence[str], names: Sequence[str]) -> dict[str, tuple[Post
 
 
 def _step(text: str) -> PostprocessStep:
-    name, _, number = text.partition(":")
+    name, colon, number = text.partition(":")
     if name not in STEP_KINDS:
         raise ConfigError(f"postprocess {text}: {unknown_name_message(name, list(STEP_KINDS))}")
     kind = STEP_KINDS[name]
     if kind.amount is None:
-        if number:
+        if colon:
             raise ConfigError(f"postprocess {text}: expected {name} without an amount, got {number!r}; leave it out")
         return PostprocessStep(name)
     try:
-        amount = float(number) if number else kind.amount
+        amount = float(number) if colon else kind.amount
     except ValueError:
         amount = -1.0
     if not 0 < amount < np.inf:

@@ -27,6 +27,7 @@ from tomoseg.files.outputs import begin_folder
 from tomoseg.files.paths import fitting
 from tomoseg.labels import LabelSet
 from tomoseg.limits import refusal
+from tomoseg.models.folder import is_model
 from tomoseg.notices import Notice, gathered
 from tomoseg.options import AS_DEFINED, AS_IN_TRAINING, Compute, EvaluateOptions
 from tomoseg.packages import require_installed
@@ -165,8 +166,11 @@ def _check_drawn(options: EvaluateOptions, output: Path | None) -> None:
 
 
 def _source(predicted: Path, reference: Path, options: EvaluateOptions, compute: Compute) -> ModelSource | MaskSource:
-    source = ModelSource if (reference / INDEX).is_file() else MaskSource
-    return source(predicted, reference, options, compute)
+    if (reference / INDEX).is_file():
+        return ModelSource(predicted, reference, options, compute)
+    if options.tuned and not is_model(predicted):
+        raise ConfigError("expected a model and a preprocessed dataset with --tuned, got masks; leave it out")
+    return MaskSource(predicted, reference, options, compute)
 
 
 @dataclass(frozen=True)
