@@ -173,7 +173,11 @@ def test_a_job_is_cancelled_and_removed(server, tmp_path):
             "roi_subset: expected one of 3 known names, got 'bal'",
         ),
         ({"uploads": ["x"], "options": {"format": ["jpeg"]}}, 400, "format"),
-        ({"uploads": ["x"], "options": {"threshold": ["2,5"]}}, 400, "expected a threshold such as 0.4"),
+        (
+            {"uploads": ["x"], "options": {"threshold": ["2,5"]}},
+            400,
+            "expected a threshold between 0 and 1 such as 0.4",
+        ),
         ({"uploads": ["x"], "options": {"nonsense": 1}}, 400, "nonsense"),
         ({"uploads": ["x"], "options": {"part": "1/2"}}, 422, "part: expected options for one scan"),
         ({"uploads": ["x"], "options": {"on": "processes:2"}}, 422, "on: expected options for one scan"),
